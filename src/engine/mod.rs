@@ -1,0 +1,3 @@
+//! The engines: what stands innermost in a stack and moves bytes to brokers.
+
+pub mod rdkafka;

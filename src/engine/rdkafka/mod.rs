@@ -1,0 +1,3 @@
+//! The engine on librdkafka.
+
+mod native;

@@ -1,0 +1,1 @@
+//! The one module with `unsafe`: a safe face for librdkafka's producer.
