@@ -1,0 +1,211 @@
+//! What travels with a record beside its parts, and how it is unwound.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use smallvec::SmallVec;
+
+use crate::{
+    Code, Delivery, Failed, Failure, Hook, Outcome, Parts, Persistence, Placed, Record,
+    RecordMetadata, Recover, SendError, Snapshot, View,
+    delivery::{Promise, Slots},
+    room::{Fate, Permit},
+};
+
+/// The hooks and recoverers of a record, its caller and its room: what an engine keeps from `call` to the
+/// acknowledgement and then hands to [`Acks`](crate::Acks).
+///
+/// Dropping one is an engine's defect; even so, hooks and caller are told, with [`Persistence::Unknown`].
+#[derive(Default)]
+pub struct Flight {
+    // Two inline: the fused interceptors and the retry layer of the default stack.
+    pub(crate) frames: SmallVec<[Frame; 2]>,
+    pub(crate) promise: Option<Promise>,
+    pub(crate) permit: Option<Permit>,
+    pub(crate) attempts: u32,
+}
+
+pub(crate) enum Frame {
+    Hook(Box<dyn Hook>),
+    Recover(Arc<dyn Recover>),
+}
+
+impl Flight {
+    /// Counts an attempt and gives the caller's future. An engine calls it once for each record that it is called with,
+    /// before anything that can fail.
+    ///
+    /// For a record that a recoverer sends again, the first caller's future stays the one that resolves; what is
+    /// returned then never does, and is there to be dropped.
+    pub fn depart(&mut self, slots: &mut Slots) -> Delivery {
+        self.attempts += 1;
+        if self.promise.is_some() {
+            return Delivery::detached();
+        }
+        let (promise, delivery) = slots.pair();
+        self.promise = Some(promise);
+        delivery
+    }
+
+    /// How often the record was handed to an engine.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    /// A future for a record that ends without an engine.
+    pub(crate) fn promise_alone(&mut self) -> Delivery {
+        if self.promise.is_some() {
+            return Delivery::detached();
+        }
+        let (promise, delivery) = Slots::default().pair();
+        self.promise = Some(promise);
+        delivery
+    }
+
+    /// Whether anybody waits to hear how this ends.
+    pub(crate) fn is_watched(&self) -> bool {
+        !self.frames.is_empty() || self.promise.is_some() || self.permit.is_some()
+    }
+
+    /// Unwinds a delivered record: hooks, innermost first, then the caller. Gives the room back to who settles it.
+    pub(crate) fn deliver(
+        &mut self,
+        placed: Placed,
+        view: &View<'_>,
+        at: Instant,
+    ) -> Option<Permit> {
+        self.unwind_delivered(placed, view, at);
+        if let Some(promise) = self.promise.take()
+            && !promise.is_abandoned()
+        {
+            promise.resolve(Ok(metadata(placed, view)));
+        }
+        self.permit.take()
+    }
+
+    /// As [`deliver`](Self::deliver), for a record that is answered within `call`: the metadata comes back if no
+    /// caller was promised it.
+    pub(crate) fn deliver_here(
+        mut self,
+        placed: Placed,
+        view: &View<'_>,
+        at: Instant,
+    ) -> Option<RecordMetadata> {
+        if self.promise.is_some() || self.permit.is_some() {
+            if let Some(permit) = self.deliver(placed, view, at) {
+                permit.settle(Fate::Delivered);
+            }
+            return None;
+        }
+        self.unwind_delivered(placed, view, at);
+        Some(metadata(placed, view))
+    }
+
+    fn unwind_delivered(&mut self, placed: Placed, view: &View<'_>, at: Instant) {
+        let outcome = Outcome {
+            result: Ok(placed),
+            record: *view,
+            attempts: self.attempts,
+            at,
+        };
+        while let Some(frame) = self.frames.pop() {
+            match frame {
+                Frame::Hook(hook) => {
+                    guarded(|| hook.on_outcome(&outcome));
+                }
+                // A recoverer has nothing to do with a success.
+                Frame::Recover(_) => {}
+            }
+        }
+    }
+
+    /// Unwinds a failed record until a recoverer keeps it, or to the end: then the caller gets it back.
+    pub(crate) fn fail(self, failure: Failure, record: impl Snapshot, at: Instant) {
+        let fate = Fate::from(failure.persistence());
+        if let Some(permit) = self.unwind_failed(failure, record, at) {
+            permit.settle(fate);
+        }
+    }
+
+    /// As [`fail`](Self::fail), with the room given back to who settles it; `None` if a recoverer keeps the record.
+    pub(crate) fn unwind_failed(
+        mut self,
+        failure: Failure,
+        record: impl Snapshot,
+        at: Instant,
+    ) -> Option<Permit> {
+        while let Some(frame) = self.frames.pop() {
+            match frame {
+                Frame::Hook(hook) => {
+                    let outcome = Outcome {
+                        result: Err(&failure),
+                        record: record.view(),
+                        attempts: self.attempts,
+                        at,
+                    };
+                    guarded(|| hook.on_outcome(&outcome));
+                }
+                Frame::Recover(recover) => {
+                    let failed = Failed::new(record.into_parts(), failure, self);
+                    guarded(|| recover.recover(failed));
+                    return None;
+                }
+            }
+        }
+        if let Some(promise) = self.promise.take()
+            && !promise.is_abandoned()
+        {
+            let record = Record::from(record.into_parts());
+            promise.resolve(Err(SendError::with_record(failure, record, self.attempts)));
+        }
+        self.permit.take()
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        if self.is_watched() {
+            let failure = Failure::new(Code::Dropped)
+                .with_persistence(Persistence::Unknown)
+                .detail("the engine lost the record before it was acknowledged");
+            std::mem::take(self).fail(failure, Parts::default(), Instant::now());
+        }
+    }
+}
+
+fn metadata(placed: Placed, view: &View<'_>) -> RecordMetadata {
+    RecordMetadata {
+        topic: view.topic.clone(),
+        partition: placed.partition,
+        offset: placed.offset,
+        timestamp: placed.timestamp.or(view.timestamp),
+        serialized_key_size: view.key.map(<[u8]>::len),
+        serialized_value_size: view.value.map(<[u8]>::len),
+    }
+}
+
+static PANICKED: AtomicU64 = AtomicU64::new(0);
+
+/// How many hooks, callbacks, recoverers and interceptors of this process panicked. Each panic was caught and harmed no
+/// other record; a number above 0 is a defect in one of them.
+pub fn hooks_panicked() -> u64 {
+    PANICKED.load(Ordering::Relaxed)
+}
+
+/// Runs somebody else's code so that its panic stays its own.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            PANICKED.fetch_add(1, Ordering::Relaxed);
+            // What was thrown may panic when it is dropped.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            None
+        }
+    }
+}

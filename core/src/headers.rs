@@ -1,0 +1,431 @@
+//! A record's headers: one buffer, in the encoding that goes to the broker.
+
+use std::{error::Error, fmt};
+
+/// The first allocation is this large, so that the stamps of a whole stack (about 310 bytes with the default layers)
+/// fit without a second one.
+const FIRST_ALLOCATION: usize = 384;
+
+/// The headers of a record: an ordered list in which a name may repeat, as in Kafka.
+///
+/// They lie in one contiguous buffer in Kafka's wire encoding (for each header: length of the name, name, length of the
+/// value or -1 for null, value; lengths are zigzag varints), so that stamping is a copy, the size is exact, and an
+/// engine can take the block as it is.
+///
+/// ```
+/// use franking_core::Headers;
+///
+/// let mut headers = Headers::new();
+/// headers.append("hop", "a")?;
+/// headers.append("hop", "b")?;
+/// headers.append("seen", None::<&str>)?;
+/// assert_eq!(headers.get("hop"), Some(Some(&b"b"[..]))); // the last one, as Java's lastHeader
+/// headers.set("hop", "c")?; // exactly one is left
+/// assert_eq!(headers.iter().count(), 2);
+/// # Ok::<(), franking_core::InvalidHeaderName>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    wire: Vec<u8>,
+    count: usize,
+}
+
+impl Headers {
+    /// No headers; allocates nothing.
+    pub const fn new() -> Self {
+        Self {
+            wire: Vec::new(),
+            count: 0,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Their bytes on the wire, without the count that stands before them.
+    pub fn wire(&self) -> &[u8] {
+        &self.wire
+    }
+
+    /// Adds a header behind the others; others of the same name stay. `None` is Kafka's null value.
+    ///
+    /// # Errors
+    /// [`InvalidHeaderName`] for an empty name or one with control characters; nothing is added.
+    pub fn append(&mut self, name: &str, value: impl HeaderValue) -> Result<(), InvalidHeaderName> {
+        check_name(name)?;
+        self.reserve(name.len() + 16);
+        put_varint(&mut self.wire, name.len() as i64);
+        self.wire.extend_from_slice(name.as_bytes());
+        self.put_value(value.bytes());
+        Ok(())
+    }
+
+    /// Leaves exactly one header of this name, with this value, as the last of all.
+    ///
+    /// # Errors
+    /// [`InvalidHeaderName`]; nothing is changed then.
+    pub fn set(&mut self, name: &str, value: impl HeaderValue) -> Result<(), InvalidHeaderName> {
+        check_name(name)?;
+        self.remove(name);
+        self.append(name, value)
+    }
+
+    /// As [`set`](Self::set), for a name that was checked and encoded once: what layers stamp with. It cannot fail, and
+    /// costs a look at the headers that are there and two copies.
+    pub fn stamp(&mut self, name: &HeaderName, value: &[u8]) {
+        if self.count > 0 {
+            self.remove(name.as_str());
+        }
+        self.reserve(name.encoded.len() + value.len() + 5);
+        self.wire.extend_from_slice(&name.encoded);
+        self.put_value(Some(value));
+    }
+
+    /// Removes every header of this name and says how many there were.
+    pub fn remove(&mut self, name: &str) -> usize {
+        self.remove_if(|candidate| candidate == name)
+    }
+
+    /// Removes every header whose name the predicate picks and says how many there were.
+    pub fn remove_if(&mut self, mut pick: impl FnMut(&str) -> bool) -> usize {
+        let mut removed = 0;
+        let mut at = 0;
+        while at < self.wire.len() {
+            let (name, _, next) = entry(&self.wire, at);
+            if pick(name) {
+                self.wire.drain(at..next);
+                removed += 1;
+            } else {
+                at = next;
+            }
+        }
+        self.count -= removed;
+        removed
+    }
+
+    /// The last value of this name: `None` if there is no such header, `Some(None)` if its value is null.
+    pub fn get(&self, name: &str) -> Option<Option<&[u8]>> {
+        self.iter()
+            .filter(|(candidate, _)| *candidate == name)
+            .last()
+            .map(|(_, value)| value)
+    }
+
+    /// The last value of this name as text; `None` if it is absent, null or not UTF-8.
+    pub fn get_str(&self, name: &str) -> Option<&str> {
+        std::str::from_utf8(self.get(name)??).ok()
+    }
+
+    /// All headers in order.
+    pub fn iter(&self) -> Iter<'_> {
+        Iter {
+            wire: &self.wire,
+            at: 0,
+            left: self.count,
+        }
+    }
+
+    fn reserve(&mut self, more: usize) {
+        if self.wire.capacity() == 0 {
+            self.wire.reserve(more.max(FIRST_ALLOCATION));
+        }
+    }
+
+    fn put_value(&mut self, value: Option<&[u8]>) {
+        match value {
+            Some(value) => {
+                put_varint(&mut self.wire, value.len() as i64);
+                self.wire.extend_from_slice(value);
+            }
+            None => put_varint(&mut self.wire, -1),
+        }
+        self.count += 1;
+    }
+}
+
+// Values can be confidential: names only.
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.iter().map(|(name, _)| name))
+            .finish()
+    }
+}
+
+impl<'a> IntoIterator for &'a Headers {
+    type Item = (&'a str, Option<&'a [u8]>);
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// The headers of a record in order: name and value, `None` for null.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    wire: &'a [u8],
+    at: usize,
+    left: usize,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a str, Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        let (name, value, next) = entry(self.wire, self.at);
+        self.at = next;
+        Some((name, value))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Iter<'_> {}
+
+/// A header's name, checked and encoded once, for [`Headers::stamp`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct HeaderName {
+    encoded: Box<[u8]>,
+    skip: usize,
+}
+
+impl HeaderName {
+    /// Checks and encodes a name.
+    ///
+    /// # Errors
+    /// [`InvalidHeaderName`] for an empty name or one with control characters.
+    pub fn new(name: &str) -> Result<Self, InvalidHeaderName> {
+        check_name(name)?;
+        let mut encoded = Vec::with_capacity(name.len() + 2);
+        put_varint(&mut encoded, name.len() as i64);
+        let skip = encoded.len();
+        encoded.extend_from_slice(name.as_bytes());
+        Ok(Self {
+            encoded: encoded.into(),
+            skip,
+        })
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        text(&self.encoded[self.skip..])
+    }
+}
+
+impl fmt::Debug for HeaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+/// What a header's value can be given as: text, bytes, or an `Option` of one, where `None` is Kafka's null.
+pub trait HeaderValue {
+    /// The bytes; `None` for null.
+    fn bytes(&self) -> Option<&[u8]>;
+}
+
+impl<V: HeaderValue> HeaderValue for Option<V> {
+    fn bytes(&self) -> Option<&[u8]> {
+        self.as_ref().and_then(V::bytes)
+    }
+}
+
+impl<V: HeaderValue + ?Sized> HeaderValue for &V {
+    fn bytes(&self) -> Option<&[u8]> {
+        (**self).bytes()
+    }
+}
+
+macro_rules! header_values {
+    ($($type:ty),+) => {$(
+        impl HeaderValue for $type {
+            fn bytes(&self) -> Option<&[u8]> {
+                Some(self.as_ref())
+            }
+        }
+    )+};
+}
+
+header_values!(str, String, [u8], Vec<u8>, bytes::Bytes);
+
+impl<const N: usize> HeaderValue for [u8; N] {
+    fn bytes(&self) -> Option<&[u8]> {
+        Some(self)
+    }
+}
+
+/// A header's name is empty or holds a control character (NUL among them, at which C readers stop).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidHeaderName {
+    name: String,
+}
+
+impl fmt::Display for InvalidHeaderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.name.is_empty() {
+            f.write_str("a header's name is empty; give it one")
+        } else {
+            write!(
+                f,
+                "the header name {:?} holds a control character; use printable text",
+                self.name
+            )
+        }
+    }
+}
+
+impl Error for InvalidHeaderName {}
+
+fn check_name(name: &str) -> Result<(), InvalidHeaderName> {
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err(InvalidHeaderName {
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+// === the encoding ===
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    while zigzag >= 0x80 {
+        out.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    out.push(zigzag as u8);
+}
+
+/// Reads what `put_varint` wrote: the value and the index behind it.
+fn varint(wire: &[u8], mut at: usize) -> (i64, usize) {
+    let mut zigzag = 0u64;
+    let mut shift = 0;
+    loop {
+        let byte = wire[at];
+        at += 1;
+        zigzag |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return ((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64), at);
+        }
+        shift += 7;
+    }
+}
+
+/// The header that begins at `at`, and the index behind it. The buffer holds only what this file wrote.
+fn entry(wire: &[u8], at: usize) -> (&str, Option<&[u8]>, usize) {
+    let (length, start) = varint(wire, at);
+    let end = start + length as usize;
+    let name = text(&wire[start..end]);
+    let (length, start) = varint(wire, end);
+    if length < 0 {
+        return (name, None, start);
+    }
+    let end = start + length as usize;
+    (name, Some(&wire[start..end]), end)
+}
+
+/// Names come in as `&str`, so this never fails; checking 10 ASCII bytes costs less than a nanosecond.
+fn text(name: &[u8]) -> &str {
+    std::str::from_utf8(name).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn encodes_as_kafka_does() {
+        let mut headers = Headers::new();
+        headers.append("k", "v").unwrap();
+        headers.append("n", None::<&str>).unwrap();
+        headers.append("e", "").unwrap();
+        // Zigzag: 1 is 2, -1 is 1, 0 is 0.
+        assert_eq!(headers.wire(), b"\x02k\x02v\x02n\x01\x02e\x00");
+        let read: Vec<_> = headers.iter().collect();
+        assert_eq!(
+            read,
+            [("k", Some(&b"v"[..])), ("n", None), ("e", Some(&b""[..]))]
+        );
+    }
+
+    #[test]
+    fn refuses_names_that_readers_stumble_over() {
+        let mut headers = Headers::new();
+        for name in ["", "a\0b", "line\nbreak"] {
+            assert!(headers.append(name, "v").is_err(), "{name:?}");
+            assert!(headers.set(name, "v").is_err(), "{name:?}");
+            assert!(HeaderName::new(name).is_err(), "{name:?}");
+        }
+        assert!(headers.is_empty());
+    }
+
+    #[test]
+    fn debug_shows_no_values() {
+        let mut headers = Headers::new();
+        headers.append("token", "hunter2").unwrap();
+        assert_eq!(format!("{headers:?}"), r#"["token"]"#);
+    }
+
+    #[test]
+    fn a_stack_of_stamps_allocates_once() {
+        let mut headers = Headers::new();
+        let name = HeaderName::new("traceparent").unwrap();
+        headers.stamp(&name, &[b'x'; 55]);
+        let capacity = headers.wire.capacity();
+        headers.stamp(&HeaderName::new("prov-origin").unwrap(), &[b'x'; 180]);
+        headers.stamp(&HeaderName::new("prov-id").unwrap(), &[b'x'; 36]);
+        headers.stamp(&name, &[b'y'; 55]);
+        assert_eq!(headers.wire.capacity(), capacity);
+        assert_eq!(headers.len(), 3);
+    }
+
+    proptest! {
+        /// Against a plain list of pairs.
+        #[test]
+        fn behaves_like_a_list(ops in proptest::collection::vec(
+            (0..4u8, "[a-c]", proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200))), 0..40)
+        ) {
+            let mut headers = Headers::new();
+            let mut model: Vec<(String, Option<Vec<u8>>)> = Vec::new();
+            for (op, name, value) in ops {
+                match op {
+                    0 => {
+                        headers.append(&name, value.clone()).unwrap();
+                        model.push((name, value));
+                    }
+                    1 => {
+                        headers.set(&name, value.clone()).unwrap();
+                        model.retain(|(n, _)| *n != name);
+                        model.push((name, value));
+                    }
+                    2 => {
+                        let value = value.unwrap_or_default();
+                        headers.stamp(&HeaderName::new(&name).unwrap(), &value);
+                        model.retain(|(n, _)| *n != name);
+                        model.push((name, Some(value)));
+                    }
+                    _ => {
+                        let before = model.len();
+                        model.retain(|(n, _)| *n != name);
+                        prop_assert_eq!(headers.remove(&name), before - model.len());
+                    }
+                }
+                let read: Vec<_> = headers.iter().map(|(n, v)| (n.to_owned(), v.map(<[u8]>::to_vec))).collect();
+                prop_assert_eq!(&read, &model);
+                prop_assert_eq!(headers.len(), model.len());
+            }
+        }
+    }
+}

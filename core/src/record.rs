@@ -1,0 +1,231 @@
+//! The record: what is sent, and the hooks that travel with it.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    Code, Delivery, Failure, Headers, Placed, Recover, Topic, View,
+    flight::{Flight, Frame},
+    outcome::{HeadersView, Hook, Snapshot},
+};
+
+/// A record as Kafka knows it: serialized, and without the hooks that travel with a [`Record`].
+///
+/// Interceptors get it by `&mut`, so that they cannot lose the hooks of the layers around them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// The topic.
+    pub topic: Topic,
+    /// The partition, if the application chose it; otherwise the partitioner does.
+    pub partition: Option<i32>,
+    /// Milliseconds since the epoch; `None`: the engine takes the time of the send.
+    pub timestamp: Option<i64>,
+    /// The serialized key; `None` is Kafka's null key, which is not the empty one.
+    pub key: Option<Bytes>,
+    /// The serialized value; `None` is a tombstone, which is not the empty value.
+    pub value: Option<Bytes>,
+    /// The headers, in order.
+    pub headers: Headers,
+}
+
+impl Parts {
+    /// Whether the value is null: in a compacted topic it deletes the key.
+    pub fn is_tombstone(&self) -> bool {
+        self.value.is_none()
+    }
+
+    /// The bytes of key, value and headers: what Kafka's size limits are about, without the few bytes of framing.
+    pub fn payload_len(&self) -> usize {
+        self.key.as_ref().map_or(0, Bytes::len)
+            + self.value.as_ref().map_or(0, Bytes::len)
+            + self.headers.wire().len()
+    }
+}
+
+// Keys and values can be confidential: lengths only.
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("topic", &self.topic)
+            .field("partition", &self.partition)
+            .field("timestamp", &self.timestamp)
+            .field("key_len", &self.key.as_ref().map(Bytes::len))
+            .field("value_len", &self.value.as_ref().map(Bytes::len))
+            .field("headers", &self.headers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Snapshot for Parts {
+    fn view(&self) -> View<'_> {
+        View {
+            topic: &self.topic,
+            partition: self.partition,
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: HeadersView::Wire(&self.headers),
+        }
+    }
+
+    fn into_parts(self) -> Parts {
+        self
+    }
+}
+
+/// A serialized record on its way through the stack: the request type of the tower services.
+///
+/// It derefs to its [`Parts`]. Hooks and recoverers are linear: they move with the record into the engine, a clone has
+/// none of them, and a record that is dropped before an engine had it tells them so, with [`Code::Dropped`].
+///
+/// ```
+/// use franking_core::Record;
+///
+/// let mut record = Record::new("orders").key("k-1").value("{}").timestamp(1_700_000_000_000);
+/// record.headers.append("source", "shop")?;
+/// let tombstone = Record::new("orders").key("k-1");
+/// assert!(tombstone.is_tombstone());
+/// # Ok::<(), franking_core::InvalidHeaderName>(())
+/// ```
+#[derive(Default)]
+pub struct Record {
+    parts: Parts,
+    flight: Flight,
+}
+
+impl Record {
+    /// A record to this topic with neither key nor value: a tombstone without a key, until they are set.
+    pub fn new(topic: impl Into<Topic>) -> Self {
+        Self::from(Parts {
+            topic: topic.into(),
+            ..Parts::default()
+        })
+    }
+
+    /// Sets the serialized key.
+    pub fn key(mut self, key: impl Into<Bytes>) -> Self {
+        self.parts.key = Some(key.into());
+        self
+    }
+
+    /// Sets the serialized value.
+    pub fn value(mut self, value: impl Into<Bytes>) -> Self {
+        self.parts.value = Some(value.into());
+        self
+    }
+
+    /// Chooses the partition.
+    pub fn partition(mut self, partition: i32) -> Self {
+        self.parts.partition = Some(partition);
+        self
+    }
+
+    /// Sets the time, in milliseconds since the epoch.
+    pub fn timestamp(mut self, millis: i64) -> Self {
+        self.parts.timestamp = Some(millis);
+        self
+    }
+
+    /// Leaves a hook on the record: the engine calls it once, with the final outcome of what it wraps, before the
+    /// caller's future wakes. Hooks run innermost (last pushed) first. One allocation, the caller's.
+    pub fn push_hook(&mut self, hook: Box<dyn Hook>) {
+        self.flight.frames.push(Frame::Hook(hook));
+    }
+
+    /// Leaves a recoverer on the record: it gets the record if it fails.
+    pub fn push_recover(&mut self, recover: Arc<dyn Recover>) {
+        self.flight.frames.push(Frame::Recover(recover));
+    }
+
+    /// Whether the record holds room in an engine's buffer already, because a recoverer sends it again. Such a record
+    /// may be handed to a service that was not polled ready: what waits for room would wait for itself.
+    pub fn holds_room(&self) -> bool {
+        self.flight.permit.is_some()
+    }
+
+    /// Ends the record's way with a failure: unwinds its hooks and gives it back. For layers that refuse.
+    pub fn fail(self, failure: Failure) -> Delivery {
+        let (parts, mut flight) = self.into_flight();
+        let delivery = flight.promise_alone();
+        flight.fail(failure, parts, Instant::now());
+        delivery
+    }
+
+    /// Ends the record's way as delivered. For engines that answer at once; others keep the [`Flight`].
+    pub fn deliver(self, placed: Placed, at: Instant) -> Delivery {
+        let (parts, mut flight) = self.into_flight();
+        flight.attempts += 1;
+        match flight.deliver_here(placed, &parts.view(), at) {
+            Some(metadata) => Delivery::ready(Ok(metadata)),
+            // The record had a caller already (a recoverer sent it again); that one was told.
+            None => Delivery::detached(),
+        }
+    }
+
+    /// Takes the record apart, for an engine.
+    pub fn into_flight(mut self) -> (Parts, Flight) {
+        (
+            std::mem::take(&mut self.parts),
+            std::mem::take(&mut self.flight),
+        )
+    }
+
+    pub(crate) fn from_flight(parts: Parts, flight: Flight) -> Self {
+        Self { parts, flight }
+    }
+}
+
+/// Of the parts only: hooks are linear.
+impl Clone for Record {
+    fn clone(&self) -> Self {
+        Self::from(self.parts.clone())
+    }
+}
+
+impl From<Parts> for Record {
+    fn from(parts: Parts) -> Self {
+        Self {
+            parts,
+            flight: Flight::default(),
+        }
+    }
+}
+
+impl Deref for Record {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.parts
+    }
+}
+
+impl DerefMut for Record {
+    fn deref_mut(&mut self) -> &mut Parts {
+        &mut self.parts
+    }
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.parts, f)
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.flight.is_watched() {
+            let parts = std::mem::take(&mut self.parts);
+            std::mem::take(&mut self.flight).fail(
+                Failure::new(Code::Dropped).transient(true),
+                parts,
+                Instant::now(),
+            );
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! What tests of layers and engines need: a scripted engine, and the conformance suite.
