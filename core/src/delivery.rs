@@ -46,11 +46,11 @@ impl Delivery {
     /// at once, here, if it came already. One allocation. A panic in the callback is caught and counted.
     ///
     /// # Errors
-    /// Gives the future back if it is a [`boxed`](Self::boxed) one: that has to be polled by somebody.
-    pub fn on_complete(
-        mut self,
-        callback: impl FnOnce(SendResult) + Send + 'static,
-    ) -> Result<(), Self> {
+    /// Gives future and callback back if the future is a [`boxed`](Self::boxed) one: that has to be polled by somebody.
+    pub fn on_complete<F>(mut self, callback: F) -> Result<(), (Self, F)>
+    where
+        F: FnOnce(SendResult) + Send + 'static,
+    {
         match &mut self.0 {
             Repr::Ready(result) => {
                 if let Some(result) = result.take() {
@@ -60,10 +60,11 @@ impl Delivery {
             }
             Repr::Slot(slot) => {
                 slot.call_back(Box::new(callback));
+                // The slot is the callback's now: nothing to abandon.
                 self.0 = Repr::Detached;
                 Ok(())
             }
-            Repr::Boxed(_) => Err(self),
+            Repr::Boxed(_) => Err((self, callback)),
             Repr::Detached => Ok(()),
         }
     }

@@ -342,8 +342,8 @@ impl SendError {
         self
     }
 
-    /// Gives the record back with the error.
-    pub(crate) fn with_record(failure: Failure, record: Record, attempts: u32) -> Self {
+    /// An error that gives the record back, after so many calls into the engine.
+    pub fn giving_back(failure: Failure, record: Record, attempts: u32) -> Self {
         Self(Box::new(Sent {
             failure,
             topic: Some(record.topic.clone()),

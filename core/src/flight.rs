@@ -161,7 +161,7 @@ impl Flight {
             && !promise.is_abandoned()
         {
             let record = Record::from(record.into_parts());
-            promise.resolve(Err(SendError::with_record(failure, record, self.attempts)));
+            promise.resolve(Err(SendError::giving_back(failure, record, self.attempts)));
         }
         self.permit.take()
     }

@@ -1,3 +1,322 @@
 //! The engine on librdkafka.
+//!
+//! What stands where:
+//!
+//! - **Room** is kept outside librdkafka, whose own limit counts payloads only and frees its accounting after the report:
+//!   equal limits would answer *queue full* after *ready*. librdkafka's limits are off.
+//! - **Payloads** are not copied: key and value stay in the record's slot until its report.
+//! - **Headers** are handed over in lists that are recycled by shape. librdkafka allocates once a header and frees on
+//!   another thread, which is most of what headers cost; recycled lists halve it.
+//! - **Reports** come as events, in arrays, to one thread (`franking-rdkafka`), which unwinds hooks and owns the closing.
+//! - **Outcomes** are told by librdkafka's message status, not by the code alone: see [`outcomes`].
+//!
+//! Hooks see headers through an iterator here, not as the wire block: they live in librdkafka's lists.
+
+use std::{
+    fmt,
+    sync::{Arc, RwLock},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use franking_core::{
+    Acks, Delivery, Failure, Flight, HeaderList as _, HeadersView, Parts, Record, RecordMetadata,
+    Reservation, Room, SendError, Slots, Snapshot, Topic, View,
+};
+use tower_service::Service;
+
+use self::{
+    native::{Client, HeaderList, Rejected},
+    worker::{Lifeline, Shared},
+};
+use super::{Closed, Control, Task};
+use crate::config::{self, Config};
 
 mod native;
+pub mod outcomes;
+mod statistics;
+mod worker;
+
+pub use self::statistics::Statistics;
+
+/// What librdkafka and this engine hold for a record beside its payload: measured at 514 bytes, and 110 a header.
+const RECORD_OVERHEAD: usize = 512;
+const HEADER_OVERHEAD: usize = 110;
+
+/// A handle of the engine on librdkafka. Cheap to clone; the handles of one engine share its buffer and its connections.
+///
+/// When the last handle is dropped with records in flight, the engine warns, delivers them in the background while the
+/// process lives, and then ends its threads. It never blocks the thread that drops it.
+pub struct RdkafkaEngine {
+    reservation: Reservation,
+    slots: Slots,
+    shared: Arc<Shared>,
+    lifeline: Arc<Lifeline>,
+}
+
+/// What the engine keeps of a record while librdkafka has it.
+struct InFlight {
+    topic: Topic,
+    partition: Option<i32>,
+    timestamp: Option<i64>,
+    flight: Flight,
+}
+
+/// Why librdkafka could not be started.
+#[derive(Clone, Debug)]
+pub struct StartError {
+    property: Option<String>,
+    message: String,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.property {
+            Some(property) => write!(f, "librdkafka refuses `{property}`: {}", self.message),
+            None => write!(f, "librdkafka could not be started: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl RdkafkaEngine {
+    /// Starts librdkafka and the engine's thread. Connects in the background: brokers may be down.
+    ///
+    /// # Errors
+    /// [`StartError`] if librdkafka refuses a property, or a thread cannot be started.
+    pub fn new(config: &Config) -> Result<Self, StartError> {
+        let client = Client::new(config.librdkafka()).map_err(|error| StartError {
+            property: error.property,
+            message: error.message,
+        })?;
+        let room = Room::new(config.buffer_memory());
+        let shared = Arc::new(Shared::new(
+            Arc::new(client),
+            Arc::clone(&room),
+            config.acks() == config::Acks::None,
+            config.max_request_size(),
+        ));
+        let lifeline = worker::spawn(Arc::clone(&shared)).map_err(|error| StartError {
+            property: None,
+            message: error.to_string(),
+        })?;
+        Ok(Self {
+            reservation: room.reservation(),
+            slots: Slots::default(),
+            shared,
+            lifeline,
+        })
+    }
+
+    /// What a producer asks of this engine beside sending.
+    pub fn control(&self) -> Arc<dyn Control> {
+        Arc::new(RdkafkaControl {
+            shared: Arc::clone(&self.shared),
+            lifeline: Arc::clone(&self.lifeline),
+        })
+    }
+
+    /// librdkafka's latest statistics; `None` until the first came (`statistics.interval.ms`, off by default).
+    pub fn statistics(&self) -> Option<Statistics> {
+        self.shared.statistics()
+    }
+
+    /// Settles a record that librdkafka did not take. No lock is held here: hooks run.
+    fn reject(&self, failure: Failure, parts: Parts, flight: Flight) {
+        Acks::new(&self.shared.room, Instant::now()).failed(flight, failure, parts);
+    }
+}
+
+impl Clone for RdkafkaEngine {
+    fn clone(&self) -> Self {
+        Self {
+            reservation: self.reservation.clone(),
+            slots: self.slots.clone(),
+            shared: Arc::clone(&self.shared),
+            lifeline: Arc::clone(&self.lifeline),
+        }
+    }
+}
+
+impl fmt::Debug for RdkafkaEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RdkafkaEngine")
+            .field("room", &self.shared.room)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service<Record> for RdkafkaEngine {
+    type Response = RecordMetadata;
+    type Error = SendError;
+    type Future = Delivery;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.shared.check_fatal();
+        self.reservation.poll(cx)
+    }
+
+    fn call(&mut self, record: Record) -> Delivery {
+        let (parts, mut flight) = record.into_flight();
+        let delivery = flight.depart(&mut self.slots);
+
+        let charge = parts.payload_len() + RECORD_OVERHEAD + HEADER_OVERHEAD * parts.headers.len();
+        if charge > self.shared.room.capacity() {
+            let failure = outcomes::larger_than_buffer(charge, self.shared.room.capacity());
+            self.reject(failure, parts, flight);
+            return delivery;
+        }
+        if let Err(failure) = outcomes::check(&parts) {
+            self.reject(failure, parts, flight);
+            return delivery;
+        }
+        if let Err(failure) = self.reservation.admit(&mut flight, charge) {
+            self.reject(failure, parts, flight);
+            return delivery;
+        }
+
+        let Parts {
+            topic,
+            partition,
+            timestamp,
+            key,
+            value,
+            headers,
+        } = parts;
+        let in_flight = InFlight {
+            topic: topic.clone(),
+            partition,
+            timestamp,
+            flight,
+        };
+        let rejected = {
+            let client = self.shared.client();
+            match &*client {
+                Some(client) => client
+                    .produce(
+                        &topic,
+                        partition.unwrap_or(-1),
+                        timestamp,
+                        key,
+                        value,
+                        headers.iter(),
+                        in_flight,
+                    )
+                    .err()
+                    .map(|rejected| (Some(rejected.code), rejected)),
+                None => Some((
+                    None,
+                    Rejected {
+                        code: 0,
+                        key,
+                        value,
+                        user: in_flight,
+                    },
+                )),
+            }
+        };
+        if let Some((code, rejected)) = rejected {
+            let InFlight {
+                topic,
+                partition,
+                timestamp,
+                flight,
+            } = rejected.user;
+            let parts = Parts {
+                topic,
+                partition,
+                timestamp,
+                key: rejected.key,
+                value: rejected.value,
+                headers,
+            };
+            let failure = match code {
+                Some(code) => self.shared.rejected(code, &parts),
+                None => super::closed(),
+            };
+            self.reject(failure, parts, flight);
+        }
+        delivery
+    }
+}
+
+/// A record with its report, as hooks and recoverers see it.
+struct Reported<'r> {
+    topic: &'r Topic,
+    partition: Option<i32>,
+    timestamp: Option<i64>,
+    key: Option<bytes::Bytes>,
+    value: Option<bytes::Bytes>,
+    headers: &'r HeaderList,
+}
+
+impl Snapshot for Reported<'_> {
+    fn view(&self) -> View<'_> {
+        View {
+            topic: self.topic,
+            partition: self.partition,
+            timestamp: self.timestamp,
+            key: self.key.as_deref(),
+            value: self.value.as_deref(),
+            headers: HeadersView::Foreign(self.headers),
+        }
+    }
+
+    fn into_parts(self) -> Parts {
+        let mut parts = Parts {
+            topic: self.topic.clone(),
+            partition: self.partition,
+            timestamp: self.timestamp,
+            key: self.key,
+            value: self.value,
+            ..Parts::default()
+        };
+        let mut index = 0;
+        while let Some((name, value)) = self.headers.header(index) {
+            // Names were checked when they came in.
+            let _ = parts.headers.append(name, value);
+            index += 1;
+        }
+        parts
+    }
+}
+
+impl franking_core::HeaderList for HeaderList {
+    fn header(&self, index: usize) -> Option<(&str, Option<&[u8]>)> {
+        self.get(index)
+    }
+}
+
+struct RdkafkaControl {
+    shared: Arc<Shared>,
+    lifeline: Arc<Lifeline>,
+}
+
+impl Control for RdkafkaControl {
+    fn room(&self) -> &Arc<Room> {
+        &self.shared.room
+    }
+
+    fn flush(&self) -> Task<()> {
+        let hurry = worker::Hurry::start(&self.shared);
+        let flushed = self.shared.room.flushed();
+        // The handle stays alive while somebody waits.
+        let lifeline = Arc::clone(&self.lifeline);
+        Box::pin(async move {
+            flushed.await;
+            drop((hurry, lifeline));
+        })
+    }
+
+    fn close(&self, deadline: Instant) -> Task<Closed> {
+        Box::pin(self.lifeline.close(deadline))
+    }
+
+    fn partitions(&self, topic: &str, timeout: Duration) -> Task<Result<usize, Failure>> {
+        worker::ask_partitions(&self.shared, topic.to_owned(), timeout)
+    }
+}
+
+/// Which client the engine has, until it is closed.
+type ClientCell = RwLock<Option<Arc<Client<InFlight>>>>;

@@ -1,1 +1,35 @@
 //! The one module with `unsafe`: a safe face for librdkafka's producer.
+//!
+//! [`Client`] is the producer. A record goes in with [`Client::produce`] and comes out exactly once: rejected at once,
+//! as a [`Report`] of [`Client::poll`], or as an [`Orphan`] of [`Client::close`].
+//!
+//! What the safe face rests on, each kept in one place:
+//!
+//! - **Payloads** are not copied. Key and value live in a slot ([`slots`]) from before librdkafka sees them until their
+//!   report, or until librdkafka's threads are gone.
+//! - **Header lists** ([`headers`]) belong to the record inside librdkafka until the report detaches them.
+//! - **Codes** that librdkafka passes on from a broker may be any number, and its enums are Rust enums in
+//!   `rdkafka-sys`. [`sys`] declares the functions that give one again, with `i32`.
+//! - **Order of destruction** is the order of [`Client`]'s fields: topics, librdkafka, slots.
+
+// Calling a C library is what this module is for. The rest of the workspace denies `unsafe_code`.
+#![allow(unsafe_code)]
+
+mod client;
+mod codes;
+mod events;
+mod handle;
+mod headers;
+mod pool;
+mod slots;
+mod sys;
+mod topics;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use client::{Client, Orphan, Rejected};
+pub(super) use codes::{error_name, error_text};
+pub(super) use events::{Event, Report, Reports, Status};
+pub(super) use handle::NewError;
+pub(super) use headers::HeaderList;

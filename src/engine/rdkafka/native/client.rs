@@ -1,0 +1,413 @@
+//! The producer.
+
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::{Mutex, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rdkafka_sys as rd;
+
+use super::codes::INVALID_ARG;
+use super::events::{self, Event, Scratch, Status};
+use super::handle::{Handle, NewError, millis};
+use super::headers::HeaderList;
+use super::pool::HeaderPool;
+use super::slots::{Slab, Slot};
+use super::sys;
+use super::topics::Topics;
+
+/// How long [`Client::close`] waits for the reports of what it purged.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// A librdkafka producer and the records it holds. `T` is what the engine keeps for each record until its report.
+///
+/// Dropping it destroys librdkafka, which takes up to a second, and drops every record that has no report yet.
+pub(crate) struct Client<T> {
+    // The order of these three is the order in which they are dropped, and must stay: topic handles need librdkafka,
+    // and librdkafka's threads read payloads, which the slots own.
+    topics: Topics,
+    handle: Handle,
+    slots: Mutex<Slab<T>>,
+    pool: HeaderPool,
+    /// Held while an event is handled: polling is for one thread.
+    scratch: Mutex<Scratch<T>>,
+}
+
+/// A record that was not taken. Everything comes back except the headers, which were borrowed.
+#[derive(Debug)]
+pub(crate) struct Rejected<T> {
+    pub(crate) code: i32,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) user: T,
+}
+
+/// A record that `poll` never reported.
+#[derive(Debug)]
+pub(crate) struct Orphan<T> {
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) user: T,
+    pub(crate) headers: HeaderList,
+    /// Code and status, if librdkafka still gave them while it was closed. Else the outcome is unknown.
+    pub(crate) report: Option<(i32, Status)>,
+}
+
+impl<T: Send + 'static> Client<T> {
+    /// Starts librdkafka with properties under its own names. Reports, errors, logs and statistics come as events.
+    ///
+    /// Refused: `delivery.report.only.error`, since every record needs its report.
+    pub(crate) fn new(conf: &[(String, String)]) -> Result<Self, NewError> {
+        Ok(Self {
+            topics: Topics::new(),
+            handle: Handle::new(conf)?,
+            slots: Mutex::new(Slab::new()),
+            pool: HeaderPool::default(),
+            scratch: Mutex::new(Scratch::new()),
+        })
+    }
+
+    /// Hands the record to librdkafka without copying the payload: key and value live in the slot until the report,
+    /// which may come before this returns.
+    ///
+    /// Partition -1 leaves the choice to the partitioner. A timestamp is in milliseconds; `None` is the time of the
+    /// call, and so is 0, which librdkafka cannot tell from none.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site, and a record's parts have no common type below it"
+    )]
+    pub(crate) fn produce<'h>(
+        &self,
+        topic: &str,
+        partition: i32,
+        timestamp: Option<i64>,
+        key: Option<Bytes>,
+        value: Option<Bytes>,
+        headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)> + Clone,
+        user: T,
+    ) -> Result<(), Rejected<T>> {
+        let topic = match self.topics.get(&self.handle, topic) {
+            Ok(topic) => topic,
+            Err(code) => {
+                return Err(Rejected {
+                    code,
+                    key,
+                    value,
+                    user,
+                });
+            }
+        };
+        let Ok(list) = self.pool.take(headers) else {
+            return Err(Rejected {
+                code: INVALID_ARG,
+                key,
+                value,
+                user,
+            });
+        };
+
+        // The memory that these point to does not move with its `Bytes`.
+        let (key_mem, value_mem) = (mem(key.as_ref()), mem(value.as_ref()));
+        let slot = Slot {
+            key,
+            value,
+            user,
+            headers: list.lend(),
+        };
+        let id = self.lock().insert(slot);
+
+        let mut arguments = Arguments::new();
+        arguments.push(
+            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT,
+            Value {
+                rkt: topic.raw.as_ptr(),
+            },
+        );
+        arguments.push(
+            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION,
+            Value { i32_: partition },
+        );
+        // Neither copy nor free: the memory is the slot's.
+        arguments.push(
+            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
+            Value { i: 0 },
+        );
+        arguments.push(
+            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY,
+            Value { mem: key_mem },
+        );
+        arguments.push(
+            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE,
+            Value { mem: value_mem },
+        );
+        arguments.push(
+            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE,
+            Value {
+                ptr: id.to_opaque(),
+            },
+        );
+        if let Some(timestamp) = timestamp {
+            arguments.push(
+                rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
+                Value { i64_: timestamp },
+            );
+        }
+        if let Some(raw) = list.as_ptr() {
+            arguments.push(
+                rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,
+                Value {
+                    headers: raw.as_ptr(),
+                },
+            );
+        }
+
+        // SAFETY: `arguments` holds initialised values of the members that their types name. The topic handle is
+        // alive as long as `self`. Key and value are owned by the slot, which stays until librdkafka reports the
+        // record, fails this call, or is destroyed, so they outlive every read. The header list is ours; if the call
+        // succeeds it belongs to librdkafka, and if it fails it is still ours.
+        let error = unsafe {
+            rd::rd_kafka_produceva(
+                self.handle.raw(),
+                arguments.values.as_ptr(),
+                arguments.count,
+            )
+        };
+        if error.is_null() {
+            // The record may have been reported by now: its slot and its list may belong to somebody else.
+            list.release();
+            return Ok(());
+        }
+        // SAFETY: the error is valid and ours, and used for the last time by the second call.
+        let code = unsafe {
+            let code = sys::rd_kafka_error_code(error);
+            rd::rd_kafka_error_destroy(error);
+            code
+        };
+        self.pool.put(&mut vec![list]);
+        match self.lock().take(id) {
+            Some(Slot {
+                key, value, user, ..
+            }) => Err(Rejected {
+                code,
+                key,
+                value,
+                user,
+            }),
+            // Not seen: librdkafka does not report what it rejects. If it did, the report has been given already.
+            None => Ok(()),
+        }
+    }
+
+    /// Waits up to `timeout` for events and gives at most one batch to `on`; `true` if there was one.
+    ///
+    /// For one thread only, and not from inside `on`: a second caller gets `false` at once (and a panic in a debug
+    /// build). No lock that another method takes is held while `on` runs.
+    pub(crate) fn poll(&self, timeout: Duration, on: impl FnMut(Event<'_, T>)) -> bool {
+        let mut scratch = match self.scratch.try_lock() {
+            Ok(scratch) => scratch,
+            // Whatever a panicking `on` left is cleared before use.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                debug_assert!(false, "two threads poll one client");
+                return false;
+            }
+        };
+        let Some(event) = self.handle.next_event(timeout) else {
+            return false;
+        };
+        events::give(event, &self.slots, &self.pool, &mut scratch, on);
+        true
+    }
+
+    /// Ends a waiting poll, or else the next one that would wait.
+    pub(crate) fn wake(&self) {
+        self.handle.wake();
+    }
+
+    /// The error after which this client takes no record any more: the first one's code and text.
+    ///
+    /// Without one it costs a single atomic read-modify-write (librdkafka reads its atomics with a fetch-and-add of
+    /// 0), and no lock: a few nanoseconds. With one it takes a read lock and allocates.
+    pub(crate) fn fatal(&self) -> Option<(i32, String)> {
+        self.handle.fatal()
+    }
+
+    /// Sends without lingering, and waits until librdkafka holds no record; `true` if so.
+    ///
+    /// Blocks. A record counts until its report was given by `poll`, so another thread has to poll meanwhile.
+    pub(crate) fn flush(&self, timeout: Duration) -> bool {
+        self.handle.flush(timeout)
+    }
+
+    /// Fails what is queued or in flight. Does not wait for it: the reports come as events.
+    pub(crate) fn purge(&self) {
+        self.handle.purge();
+    }
+
+    /// How many records have no report yet.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.lock().live()
+    }
+
+    /// How many partitions the topic has, asked from a broker. Blocks.
+    pub(crate) fn partitions(&self, topic: &str, timeout: Duration) -> Result<usize, i32> {
+        let topic = self.topics.get(&self.handle, topic)?;
+        let mut metadata = ptr::null();
+        // SAFETY: the instance and the topic handle are alive as long as `self`; the result goes to a valid place.
+        let code = unsafe {
+            sys::rd_kafka_metadata(
+                self.handle.raw(),
+                0,
+                topic.raw.as_ptr(),
+                &mut metadata,
+                millis(timeout),
+            )
+        };
+        if code != 0 || metadata.is_null() {
+            return Err(code);
+        }
+        // SAFETY: on success the metadata is valid until destroyed below, with `topic_cnt` topics at `topics`. Its
+        // error is read as a number, without a reference to a structure whose enum may hold any value.
+        let (code, count) = unsafe {
+            let found = if (*metadata).topic_cnt > 0 {
+                let topic = (*metadata).topics;
+                (
+                    ptr::addr_of!((*topic).err).cast::<i32>().read(),
+                    (*topic).partition_cnt,
+                )
+            } else {
+                (UNKNOWN_TOPIC, 0)
+            };
+            rd::rd_kafka_metadata_destroy(metadata);
+            found
+        };
+        if code == 0 {
+            Ok(usize::try_from(count).unwrap_or(0))
+        } else {
+            Err(code)
+        }
+    }
+
+    /// Destroys librdkafka and gives back every record that `poll` has not reported.
+    ///
+    /// Purges first, and waits up to 2 s for the reports of that, since what librdkafka still knows is better than
+    /// "unknown"; with nothing in flight it does not wait. An engine that cares for the outcomes flushes, purges and
+    /// polls before. Blocks. It takes the client by value, so it cannot be called while `poll` runs.
+    pub(crate) fn close(self) -> Vec<Orphan<T>> {
+        let mut orphans = Vec::new();
+        let deadline = Instant::now() + CLOSING;
+        self.purge();
+        while self.in_flight() > 0 && Instant::now() < deadline {
+            let told = self.poll(Duration::from_millis(50), |event| {
+                if let Event::Reports(reports) = event {
+                    orphans.extend(reports.map(|report| Orphan {
+                        key: report.key,
+                        value: report.value,
+                        user: report.user,
+                        headers: report.headers,
+                        report: Some((report.code, report.status)),
+                    }));
+                }
+            });
+            if !told {
+                // A record may have gone into a queue that was purged just before.
+                self.purge();
+            }
+        }
+
+        orphans.extend(self.abandon());
+        orphans
+    }
+
+    /// Destroys librdkafka and gives back the records that are in its slots.
+    pub(super) fn abandon(self) -> Vec<Orphan<T>> {
+        // Declared before the handle, so that not even a panic drops the payloads first.
+        let held: Vec<_>;
+        let Self {
+            topics,
+            handle,
+            slots,
+            ..
+        } = self;
+        held = slots
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
+            .into_live()
+            .collect();
+        let lists: Vec<_> = held
+            .iter()
+            .map(|slot: &Slot<T>| match slot.headers {
+                // SAFETY: the slot is live, so its message had no report, and librdkafka is destroyed only below.
+                Some(lent) => unsafe { HeaderList::copy_of(lent) },
+                None => HeaderList::EMPTY,
+            })
+            .collect();
+        drop(topics);
+        // librdkafka's threads end here. `held` keeps the payloads until then.
+        drop(handle);
+        let orphan = |(slot, headers): (Slot<T>, _)| Orphan {
+            key: slot.key,
+            value: slot.value,
+            user: slot.user,
+            headers,
+            report: None,
+        };
+        held.into_iter().zip(lists).map(orphan).collect()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Slab<T>> {
+        // Nothing of a user's runs under this lock, so a poisoned one is still whole.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn raw(&self) -> *mut rd::rd_kafka_t {
+        self.handle.raw()
+    }
+}
+
+/// `RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART`.
+const UNKNOWN_TOPIC: i32 = 3;
+
+type Value = rd::rd_kafka_vu_s__bindgen_ty_1;
+
+/// The arguments of `rd_kafka_produceva`, on the stack.
+struct Arguments {
+    values: [rd::rd_kafka_vu_t; 8],
+    count: usize,
+}
+
+impl Arguments {
+    fn new() -> Self {
+        let end = rd::rd_kafka_vu_t {
+            vtype: rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_END,
+            u: Value { i: 0 },
+        };
+        Self {
+            values: [end; 8],
+            count: 0,
+        }
+    }
+
+    fn push(&mut self, vtype: rd::rd_kafka_vtype_t, u: Value) {
+        self.values[self.count] = rd::rd_kafka_vu_t { vtype, u };
+        self.count += 1;
+    }
+}
+
+/// Where the bytes are. librdkafka writes null for a null pointer and an empty field for a length of 0 at any other,
+/// so an empty `Bytes`, which may have any address, gets a real one.
+fn mem(bytes: Option<&Bytes>) -> rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+    static EMPTY: u8 = 0;
+    let (pointer, size) = match bytes {
+        None => (ptr::null(), 0),
+        Some(bytes) if bytes.is_empty() => (ptr::from_ref(&EMPTY), 0),
+        Some(bytes) => (bytes.as_ptr(), bytes.len()),
+    };
+    // Mutable by C's prototype only: librdkafka reads a payload that it does not own.
+    rd::rd_kafka_vu_s__bindgen_ty_1__bindgen_ty_1 {
+        ptr: pointer.cast_mut().cast::<c_void>(),
+        size,
+    }
+}

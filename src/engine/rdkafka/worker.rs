@@ -1,0 +1,503 @@
+//! The engine's thread: reports, logs, statistics, and the end.
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Poll, Waker},
+    thread,
+    time::{Duration, Instant},
+};
+
+use franking_core::{Acks, Code, Failure, Parts, Persistence, Placed, Room, Snapshot, Totals};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    super::{Closed, Task, closed},
+    ClientCell, InFlight, Reported, Statistics,
+    native::{Client, Event, Orphan, Reports, error_name},
+    outcomes::{self, Offsets},
+};
+
+/// How long one poll waits when nothing happens.
+const POLL: Duration = Duration::from_millis(100);
+
+/// After the time to close: how long the reports of purged records may take. They come from librdkafka's own queues.
+const PURGE_GRACE: Duration = Duration::from_millis(300);
+
+/// Room is given back, and the clock read, once for so many reports.
+const BATCH: usize = 256;
+
+/// Hooks that take longer than this hold up the engine, and are counted.
+const SLOW: Duration = Duration::from_millis(1);
+
+/// The clock is read so often for that: a reading for every record would cost 23 ns each.
+const TIMED_TOGETHER: usize = 16;
+
+/// What the handles of one engine and its thread share.
+pub(super) struct Shared {
+    pub(super) room: Arc<Room>,
+    /// Empty once the engine is closed. Calls hold it for reading, so that who empties it waits for them.
+    client: ClientCell,
+    acks_none: bool,
+    max_request_size: usize,
+    fatal: AtomicBool,
+    slow_hooks: AtomicU64,
+    statistics: Mutex<Option<Statistics>>,
+    ending: Mutex<Ending>,
+}
+
+/// How the engine ends.
+#[derive(Default)]
+struct Ending {
+    /// The last handle is gone.
+    deserted: bool,
+    /// Somebody closed the engine: by when, and the ends of records that were settled before.
+    closing: Option<(Instant, Totals)>,
+    done: Option<Closed>,
+    waiting: Vec<Waker>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        client: Arc<Client<InFlight>>,
+        room: Arc<Room>,
+        acks_none: bool,
+        max_request_size: usize,
+    ) -> Self {
+        Self {
+            room,
+            client: RwLock::new(Some(client)),
+            acks_none,
+            max_request_size,
+            fatal: AtomicBool::new(false),
+            slow_hooks: AtomicU64::new(0),
+            statistics: Mutex::default(),
+            ending: Mutex::default(),
+        }
+    }
+
+    pub(super) fn client(&self) -> RwLockReadGuard<'_, Option<Arc<Client<InFlight>>>> {
+        self.client.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks for a fatal error and, if there is one, refuses records from now on. A few nanoseconds if there is none.
+    pub(super) fn check_fatal(&self) {
+        if self.fatal.load(Ordering::Relaxed) {
+            return;
+        }
+        let fatal = self.client().as_ref().and_then(|client| client.fatal());
+        if let Some((code, reason)) = fatal {
+            self.room.refuse(
+                Failure::new(Code::Fatal)
+                    .detail(format!(
+                        "the producer failed fatally with {} ({code}): {reason}",
+                        error_name(code)
+                    ))
+                    .advice(
+                        "build a new producer; records that came back as not persisted can be sent through it",
+                    ),
+            );
+            self.fatal.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// The failure of a record that librdkafka did not take.
+    pub(super) fn rejected(&self, code: i32, parts: &Parts) -> Failure {
+        self.check_fatal();
+        if let Some(failure) = self.room.refused() {
+            return failure;
+        }
+        if outcomes::is_too_large(code) {
+            return outcomes::larger_than_request(parts, self.max_request_size);
+        }
+        outcomes::failure(code)
+    }
+
+    pub(super) fn statistics(&self) -> Option<Statistics> {
+        let mut statistics = lock(&self.statistics).clone()?;
+        statistics.slow_hooks = self.slow_hooks.load(Ordering::Relaxed);
+        Some(statistics)
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        lock(&self.ending)
+    }
+
+    fn wake_worker(&self) {
+        if let Some(client) = &*self.client() {
+            client.wake();
+        }
+    }
+
+    // === events, on the engine's thread ===
+
+    fn on_event(&self, event: Event<'_, InFlight>) {
+        match event {
+            Event::Reports(reports) => self.on_reports(reports),
+            Event::Stats(json) => match Statistics::parse(json) {
+                Ok(statistics) => *lock(&self.statistics) = Some(statistics),
+                Err(error) => {
+                    debug!(target: "franking::librdkafka", %error, "unreadable statistics")
+                }
+            },
+            Event::Log {
+                level,
+                facility,
+                message,
+            } => match level {
+                0..=3 => error!(target: "franking::librdkafka", facility, "{message}"),
+                4 => warn!(target: "franking::librdkafka", facility, "{message}"),
+                5..=6 => info!(target: "franking::librdkafka", facility, "{message}"),
+                _ => debug!(target: "franking::librdkafka", facility, "{message}"),
+            },
+            Event::Error {
+                code,
+                reason,
+                fatal,
+            } => {
+                let code = error_name(code);
+                if fatal {
+                    error!(target: "franking::librdkafka", code, "{reason}");
+                    self.check_fatal();
+                } else {
+                    warn!(target: "franking::librdkafka", code, "{reason}");
+                }
+            }
+        }
+    }
+
+    /// Settles a batch of records. No lock is held: hooks, recoverers and callbacks run in here.
+    fn on_reports(&self, mut reports: Reports<'_, InFlight>) {
+        let mut offsets = Offsets::default();
+        let mut now = Instant::now();
+        let mut acks = Acks::new(&self.room, now);
+        let mut settled = 0;
+        while let Some(report) = reports.next() {
+            let InFlight {
+                topic,
+                partition,
+                timestamp,
+                flight,
+            } = report.user;
+            let record = Reported {
+                topic: &topic,
+                partition,
+                timestamp,
+                key: report.key,
+                value: report.value,
+                headers: &report.headers,
+            };
+            if report.code == 0 {
+                let placed = Placed {
+                    partition: report.partition,
+                    // With acks=0 librdkafka makes offsets up.
+                    offset: match self.acks_none {
+                        true => None,
+                        false => offsets.said(report.partition, report.offset),
+                    },
+                    timestamp: report.timestamp,
+                };
+                acks.delivered(flight, placed, &record.view());
+                drop(record);
+            } else {
+                let reason = self.room.refused();
+                let failure = outcomes::failed(report.code, report.status, reason.as_ref());
+                acks.failed(flight, failure, record);
+            }
+            reports.recycle(report.headers);
+
+            settled += 1;
+            if settled % TIMED_TOGETHER == 0 {
+                let before = std::mem::replace(&mut now, Instant::now());
+                if now - before > SLOW {
+                    self.slow_hooks.fetch_add(1, Ordering::Relaxed);
+                }
+                if settled % BATCH == 0 {
+                    acks = Acks::new(&self.room, now);
+                }
+            }
+        }
+    }
+
+    /// Settles what librdkafka never reported.
+    fn on_orphan(&self, orphan: Orphan<InFlight>) {
+        let InFlight {
+            topic,
+            partition,
+            timestamp,
+            flight,
+        } = orphan.user;
+        let record = Reported {
+            topic: &topic,
+            partition,
+            timestamp,
+            key: orphan.key,
+            value: orphan.value,
+            headers: &orphan.headers,
+        };
+        let reason = self.room.refused();
+        let failure = match orphan.report {
+            Some((code, status)) if code != 0 => outcomes::failed(code, status, reason.as_ref()),
+            _ => reason
+                .unwrap_or_else(closed)
+                .with_persistence(Persistence::Unknown)
+                .detail("the producer ended before the record was acknowledged"),
+        };
+        Acks::new(&self.room, Instant::now()).failed(flight, failure, record);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing of anybody else's runs under these locks, so a poisoned state is still whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === the thread ===
+
+/// Starts the engine's thread.
+pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<Arc<Lifeline>> {
+    let lifeline = Arc::new(Lifeline(Arc::clone(&shared)));
+    thread::Builder::new()
+        .name("franking-rdkafka".into())
+        .spawn(move || run(&shared))?;
+    Ok(lifeline)
+}
+
+fn run(shared: &Arc<Shared>) {
+    let Some(client) = shared.client().clone() else {
+        return;
+    };
+    let deadline = serve(shared, &client);
+    let before = shared.ending().closing.map(|(_, before)| before);
+    // Records that were accepted and never reported, or that a recoverer still holds, are settled below or on the
+    // recoverer's own task.
+    if let Some(deadline) = deadline {
+        wind_up(shared, &client, deadline);
+    }
+
+    // Waits for the calls inside; from now on nobody else has the client, but for a running metadata request.
+    let taken = shared
+        .client
+        .write()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    drop(taken);
+    if shared.room.outstanding() == 0 {
+        // librdkafka takes up to a second to end; nobody has to wait for that.
+        finish(shared, before);
+        drop(client);
+    } else {
+        if let Some(client) = Arc::into_inner(client) {
+            for orphan in client.close() {
+                shared.on_orphan(orphan);
+            }
+        }
+        finish(shared, before);
+    }
+}
+
+/// Serves until the engine shall end: by a deadline if it was closed, at leisure if its last handle is gone.
+fn serve(shared: &Arc<Shared>, client: &Client<InFlight>) -> Option<Instant> {
+    let mut warned = false;
+    loop {
+        client.poll(POLL, |event| shared.on_event(event));
+        if shared.fatal.load(Ordering::Relaxed) && client.in_flight() > 0 {
+            // librdkafka purges once when it fails; what came in at that moment would wait for ever.
+            client.purge();
+        }
+        let (deserted, closing) = {
+            let ending = shared.ending();
+            (ending.deserted, ending.closing)
+        };
+        if let Some((deadline, _)) = closing {
+            return Some(deadline);
+        }
+        if deserted {
+            match shared.room.outstanding() {
+                0 => {
+                    shared.room.refuse(closed());
+                    return None;
+                }
+                records if !warned => {
+                    warned = true;
+                    warn!(
+                        records,
+                        "the producer was dropped with records in flight; they are delivered in the background while \
+                         the process lives. Call close() to wait for them"
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Delivers what is outstanding until the deadline, then settles the rest as librdkafka knows it.
+fn wind_up(shared: &Arc<Shared>, client: &Client<InFlight>, deadline: Instant) {
+    let _hurry = Hurry::start(shared);
+    while shared.room.outstanding() > 0 {
+        // A second close may have brought the deadline forward.
+        let deadline = shared
+            .ending()
+            .closing
+            .map_or(deadline, |(deadline, _)| deadline);
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        client.poll(left.min(Duration::from_millis(20)), |event| {
+            shared.on_event(event);
+        });
+    }
+    shared.room.abandon();
+    let deadline = Instant::now() + PURGE_GRACE;
+    while shared.room.outstanding() > 0 && Instant::now() < deadline {
+        // Again and again: a record may come out of a queue that was purged before it went in.
+        client.purge();
+        while client.poll(Duration::from_millis(10), |event| shared.on_event(event)) {}
+    }
+}
+
+/// Tells those who wait for the end.
+fn finish(shared: &Shared, before: Option<Totals>) {
+    let before = before.unwrap_or_else(|| shared.room.totals());
+    let ended = shared.room.totals() - before;
+    let waiting = {
+        let mut ending = shared.ending();
+        ending.done = Some(Closed {
+            delivered: ended.delivered,
+            not_persisted: ended.not_persisted,
+            // Held by a recoverer that did not give up: nobody knows yet.
+            unknown: ended.unknown + shared.room.outstanding() as u64,
+        });
+        std::mem::take(&mut ending.waiting)
+    };
+    waiting.into_iter().for_each(Waker::wake);
+}
+
+/// What every handle holds: when the last one goes, the engine ends by itself.
+pub(super) struct Lifeline(Arc<Shared>);
+
+impl Lifeline {
+    /// Takes no more records, and tells the thread to wind up by the deadline.
+    pub(super) fn close(&self, deadline: Instant) -> impl Future<Output = Closed> + Send + use<> {
+        let shared = Arc::clone(&self.0);
+        let before = shared.room.totals();
+        shared.room.refuse(closed());
+        {
+            let mut ending = shared.ending();
+            let (earliest, before) = ending.closing.unwrap_or((deadline, before));
+            ending.closing = Some((earliest.min(deadline), before));
+        }
+        shared.wake_worker();
+        poll_fn(move |cx| {
+            let mut ending = shared.ending();
+            match ending.done {
+                Some(done) => Poll::Ready(done),
+                None => {
+                    if !ending
+                        .waiting
+                        .iter()
+                        .any(|waker| waker.will_wake(cx.waker()))
+                    {
+                        ending.waiting.push(cx.waker().clone());
+                    }
+                    Poll::Pending
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Lifeline {
+    /// Only leaves word: this may be the engine's own thread, or a runtime's.
+    fn drop(&mut self) {
+        self.0.ending().deserted = true;
+        self.0.wake_worker();
+    }
+}
+
+/// While one is held, librdkafka sends without lingering.
+///
+/// `rd_kafka_flush` blocks its caller, so it is called on a thread of its own, in slices short enough that a closing
+/// engine does not wait for it.
+pub(super) struct Hurry(Arc<AtomicBool>);
+
+impl Hurry {
+    pub(super) fn start(shared: &Arc<Shared>) -> Self {
+        let done = Arc::new(AtomicBool::new(false));
+        let hurry = Self(Arc::clone(&done));
+        let shared = Arc::clone(shared);
+        // Without the thread the records still go, after `linger.ms`.
+        let _ = thread::Builder::new()
+            .name("franking-flush".into())
+            .spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    match &*shared.client() {
+                        Some(client) => client.flush(Duration::from_millis(5)),
+                        None => return,
+                    };
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+        hurry
+    }
+}
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Asks a broker on a thread of its own: librdkafka's call blocks.
+pub(super) fn ask_partitions(
+    shared: &Arc<Shared>,
+    topic: String,
+    timeout: Duration,
+) -> Task<Result<usize, Failure>> {
+    let (answer, asked) = tokio::sync::oneshot::channel();
+    let shared = Arc::clone(shared);
+    let spawned = thread::Builder::new()
+        .name("franking-metadata".into())
+        .spawn(move || {
+            let _ = answer.send(partitions(&shared, &topic, timeout));
+        });
+    Box::pin(async move {
+        match spawned {
+            Ok(_) => asked.await.unwrap_or_else(|_| Err(closed())),
+            Err(error) => Err(Failure::new(Code::Broker {
+                number: outcomes::codes::TIMED_OUT,
+                name: error_name(outcomes::codes::TIMED_OUT).into(),
+            })
+            .detail("no thread could be started to ask for the topic's partitions")
+            .because(error)),
+        }
+    })
+}
+
+fn partitions(shared: &Shared, topic: &str, timeout: Duration) -> Result<usize, Failure> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        // In slices, so that a producer that is closed meanwhile does not wait for the answer.
+        let client = shared.client().clone();
+        let Some(client) = client else {
+            return Err(closed());
+        };
+        match client.partitions(topic, left.min(Duration::from_secs(1))) {
+            Ok(partitions) => return Ok(partitions),
+            // The brokers are not reached yet, or the topic is just being created.
+            Err(code) if outcomes::may_pass(code) && !left.is_zero() => {
+                thread::sleep(Duration::from_millis(50).min(left));
+            }
+            Err(code) => {
+                return Err(outcomes::failure(code).setting("bootstrap.servers"));
+            }
+        }
+    }
+}
