@@ -1,0 +1,3 @@
+//! The `franking` program.
+
+fn main() {}
