@@ -190,6 +190,12 @@ impl<I: Interceptor> InterceptorLayer<I> {
     }
 }
 
+impl<I> From<I> for InterceptorLayer<I> {
+    fn from(interceptor: I) -> Self {
+        Self(Arc::new(interceptor))
+    }
+}
+
 impl<I> Clone for InterceptorLayer<I> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))

@@ -124,9 +124,7 @@ impl Origin {
         if record.headers.is_empty() {
             return;
         }
-        let removed = record
-            .headers
-            .remove_if(|name| name.starts_with(RESERVED));
+        let removed = record.headers.remove_if(|name| name.starts_with(RESERVED));
         if removed > 0 {
             self.removed.fetch_add(removed as u64, Ordering::Relaxed);
         }
@@ -150,7 +148,9 @@ impl Interceptor for Origin {
         self.remove_reserved(record);
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .map_or(0, |now| now.as_secs() * 1000 + u64::from(now.subsec_millis()));
+            .map_or(0, |now| {
+                now.as_secs() * 1000 + u64::from(now.subsec_millis())
+            });
         record.timestamp.get_or_insert(now as i64);
         IDS.with_borrow_mut(|ids| record.headers.stamp(&self.id, ids.next(now)));
         record.headers.stamp(&self.origin, self.value.as_bytes());

@@ -73,8 +73,7 @@ use opentelemetry::{
     Context, KeyValue, StringValue,
     global::{self, BoxedTracer},
     trace::{
-        Link, Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId,
-        TraceState, Tracer,
+        Link, Span, SpanBuilder, SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, Tracer,
     },
 };
 
@@ -295,7 +294,11 @@ impl Found {
             }
         }
         let Some((trace_id, span_id, flags)) = parent.and_then(decode) else {
-            return if states > 0 { Self::StrayState } else { Self::Nothing };
+            return if states > 0 {
+                Self::StrayState
+            } else {
+                Self::Nothing
+            };
         };
         let context = SpanContext::new(
             trace_id,
@@ -323,29 +326,27 @@ impl Found {
 /// `00-{trace id}-{span id}-{flags}`.
 fn encode(context: &SpanContext) -> [u8; 55] {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    let trace_id = u128::from_be_bytes(context.trace_id().to_bytes());
-    let span_id = u64::from_be_bytes(context.span_id().to_bytes());
-    text[3..11].copy_from_slice(&hex((trace_id >> 96) as u32));
-    text[11..19].copy_from_slice(&hex((trace_id >> 64) as u32));
-    text[19..27].copy_from_slice(&hex((trace_id >> 32) as u32));
-    text[27..35].copy_from_slice(&hex(trace_id as u32));
-    text[36..44].copy_from_slice(&hex((span_id >> 32) as u32));
-    text[44..52].copy_from_slice(&hex(span_id as u32));
+    digits(&mut text[3..35], context.trace_id().to_bytes());
+    digits(&mut text[36..52], context.span_id().to_bytes());
     // The other flags are not of this version, so they must be 0.
     text[54] += u8::from(context.is_sampled());
     text
 }
 
-/// Eight digits at once, one in each byte of a word: a loop over a table takes three times as long.
-fn hex(number: u32) -> [u8; 8] {
-    let mut digits = u64::from(number);
-    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
-    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
-    digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-    // 10 and more carry into the bit above when 6 is added.
-    let letters = (digits + 0x0606_0606_0606_0606) >> 4 & 0x0101_0101_0101_0101;
-    let text = digits + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10);
-    text.to_be_bytes()
+fn digits<const N: usize>(text: &mut [u8], bytes: [u8; N]) {
+    const PAIRS: [[u8; 2]; 256] = {
+        let digits = b"0123456789abcdef";
+        let mut pairs = [[0; 2]; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+            byte += 1;
+        }
+        pairs
+    };
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&PAIRS[usize::from(byte)]);
+    }
 }
 
 /// What a valid `traceparent` says. Of a version to come, the fields that are known are read, as W3C asks.
@@ -355,13 +356,17 @@ fn decode(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
         return None;
     }
     let version = number(&known[..2])?;
-    if version == 0xff || (version == 0 && !more.is_empty()) || more.first().is_some_and(|b| *b != b'-') {
+    if version == 0xff
+        || (version == 0 && !more.is_empty())
+        || more.first().is_some_and(|b| *b != b'-')
+    {
         return None;
     }
     let trace_id = TraceId::from(number(&known[3..35])?);
     let span_id = SpanId::from(number(&known[36..52])? as u64);
     let flags = TraceFlags::new(number(&known[53..])? as u8);
-    (trace_id != TraceId::INVALID && span_id != SpanId::INVALID).then_some((trace_id, span_id, flags))
+    (trace_id != TraceId::INVALID && span_id != SpanId::INVALID)
+        .then_some((trace_id, span_id, flags))
 }
 
 /// Lower-case digits only, as W3C has it.
@@ -387,7 +392,8 @@ const MOST_NAMES: usize = 10_000;
 /// How many names a thread finds again without a lock.
 const AT_HAND: usize = 16;
 
-static NAMES: LazyLock<RwLock<HashMap<&'static str, &'static str>>> = LazyLock::new(RwLock::default);
+static NAMES: LazyLock<RwLock<HashMap<&'static str, &'static str>>> =
+    LazyLock::new(RwLock::default);
 
 thread_local! {
     static LAST: [Cell<&'static str>; AT_HAND] = const { [const { Cell::new(PREFIX) }; AT_HAND] };
@@ -397,7 +403,10 @@ thread_local! {
 fn span_name(topic: &Topic) -> Cow<'static, str> {
     let bytes = topic.as_bytes();
     // Names of topics differ in their ends and lengths, if at all.
-    let slot = bytes.last().map_or(0, |last| usize::from(*last) ^ bytes.len()) % AT_HAND;
+    let slot = bytes
+        .last()
+        .map_or(0, |last| usize::from(*last) ^ bytes.len())
+        % AT_HAND;
     let last = LAST.try_with(|last| last[slot].get()).unwrap_or(PREFIX);
     if last.as_bytes()[PREFIX.len()..] == *bytes {
         return Cow::Borrowed(last);
@@ -412,7 +421,11 @@ fn span_name(topic: &Topic) -> Cow<'static, str> {
 
 fn made_name(topic: &str) -> Cow<'static, str> {
     // The map is whole whenever the lock is free.
-    if let Some(name) = NAMES.read().unwrap_or_else(PoisonError::into_inner).get(topic) {
+    if let Some(name) = NAMES
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .get(topic)
+    {
         return Cow::Borrowed(name);
     }
     let name = format!("{PREFIX}{topic}");
@@ -431,6 +444,7 @@ fn made_name(topic: &str) -> Cow<'static, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use opentelemetry::trace::TraceState;
     use proptest::prelude::*;
 
     const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -471,7 +485,10 @@ mod tests {
         assert_eq!(first, "send orders");
         // Another slot's worth of topics in between.
         for n in 0..100 {
-            assert_eq!(span_name(&Topic::from(format!("t{n}"))), format!("send t{n}"));
+            assert_eq!(
+                span_name(&Topic::from(format!("t{n}"))),
+                format!("send t{n}")
+            );
         }
         let again = span_name(&Topic::from(String::from("orders")));
         assert_eq!(first.as_ptr(), again.as_ptr());

@@ -353,7 +353,10 @@ impl Audit {
         if full {
             self.lock().carry_over(&self.cells, entry.cell);
         }
-        Some((entry.cell, entry.sequence.fetch_add(1, Ordering::Relaxed) + 1))
+        Some((
+            entry.cell,
+            entry.sequence.fetch_add(1, Ordering::Relaxed) + 1,
+        ))
     }
 
     #[cold]
@@ -434,8 +437,8 @@ impl Interceptor for Audit {
 
     fn on_send(&self, record: &mut Parts) -> Result<Ticket, Failure> {
         let at = *record.timestamp.get_or_insert_with(now);
-        let len = record.key.as_ref().map_or(0, Bytes::len)
-            + record.value.as_ref().map_or(0, Bytes::len);
+        let len =
+            record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let (cell, number) = self.attempt(&record.topic, at, len);
         match number {
@@ -534,10 +537,7 @@ mod tests {
     #[test]
     fn numbers_are_written_in_decimal() {
         for number in [0, 7, 10, 184_467, u64::MAX] {
-            assert_eq!(
-                decimal(number, &mut [0; 20]),
-                number.to_string().as_bytes()
-            );
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
         }
     }
 
@@ -549,8 +549,9 @@ mod tests {
         audit.cells[cell as usize].delivered.add(1);
         // Frees the cell that this thread remembers, and gives it to another topic.
         audit.report();
+        let other = Topic::from("other");
         let others: Vec<_> = (0..1024)
-            .map(|n| audit.attempt(&Topic::from(format!("other-{n}")), 0, 10))
+            .map(|n| audit.attempt(&other, n * 600_000, 10))
             .collect();
         assert!(others.iter().any(|(other, _)| *other == cell));
         let (again, number) = audit.attempt(&topic, 0, 1);

@@ -1,3 +1,61 @@
-//! The `franking` program.
+//! The `franking` program: what the library does, shown and measured.
 
-fn main() {}
+#![deny(unsafe_code)]
+
+use std::{io, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod terminal;
+
+/// librdkafka allocates each header on one thread and frees it on another, which is most of what headers cost it. With
+/// `override` the C code of this process uses it too.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Whatever ends the program: it is printed for a person.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Every Kafka record leaves with its provenance: who wrote it, when, in which trace.
+#[derive(Parser)]
+#[command(version, about, after_help = EXAMPLES, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  franking demo                  a shop on a Kafka inside this process: nothing to set up, a few seconds
+  franking stack                 the layers that every record passes, and why they stand in this order
+  franking bench --bootstrap localhost:9092 --topic bench --client rdkafka --stack full
+
+Colour is for terminals only, and NO_COLOR turns it off.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure what a record costs this process, with and without layers, beside a peer
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        // Whoever reads us has enough (`| head`): no failure of ours.
+        Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
+        Err(error) => {
+            terminal::error(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

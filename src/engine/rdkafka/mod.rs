@@ -32,6 +32,7 @@ use self::{
 use super::{Closed, Control, Task};
 use crate::config::{self, Config};
 
+mod metrics;
 mod native;
 pub mod outcomes;
 mod statistics;
@@ -81,7 +82,9 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 impl RdkafkaEngine {
-    /// Starts librdkafka and the engine's thread. Connects in the background: brokers may be down.
+    /// Starts librdkafka and the engine's thread. Connects in the background: brokers may be down. Its gauges
+    /// (`franking.buffer.used`, …, and librdkafka's statistics if `statistics.interval.ms` is on) are registered with
+    /// OpenTelemetry's global meter provider as it is now.
     ///
     /// # Errors
     /// [`StartError`] if librdkafka refuses a property, or a thread cannot be started.
@@ -101,6 +104,11 @@ impl RdkafkaEngine {
             property: None,
             message: error.to_string(),
         })?;
+        metrics::observe(
+            &opentelemetry::global::meter("franking"),
+            &shared,
+            config.client_id(),
+        );
         Ok(Self {
             reservation: room.reservation(),
             slots: Slots::default(),

@@ -32,8 +32,6 @@ pub struct Statistics {
     pub queue_time: f64,
     /// Brokers with an open connection.
     pub brokers_up: u64,
-    /// Times that the hooks of 16 records together took more than a millisecond on the engine's thread.
-    pub slow_hooks: u64,
 }
 
 #[derive(Deserialize)]
@@ -102,7 +100,6 @@ impl Statistics {
             round_trip: mean(brokers().map(|broker| broker.rtt)) / 1e6,
             queue_time: mean(brokers().map(|broker| broker.int_latency)) / 1e6,
             brokers_up: brokers().filter(|broker| broker.state == "UP").count() as u64,
-            slow_hooks: 0,
         })
     }
 }

@@ -118,9 +118,11 @@ impl Shared {
     }
 
     pub(super) fn statistics(&self) -> Option<Statistics> {
-        let mut statistics = lock(&self.statistics).clone()?;
-        statistics.slow_hooks = self.slow_hooks.load(Ordering::Relaxed);
-        Some(statistics)
+        lock(&self.statistics).clone()
+    }
+
+    pub(super) fn slow_hooks(&self) -> u64 {
+        self.slow_hooks.load(Ordering::Relaxed)
     }
 
     fn ending(&self) -> MutexGuard<'_, Ending> {

@@ -1,7 +1,8 @@
 //! The bench that a clause works at: a service, the levers, and watches for outcomes.
 
 use std::{
-    future::{Future, poll_fn},
+    future::{Future, poll_fn, ready},
+    pin::Pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
     thread,
@@ -29,6 +30,9 @@ pub(super) struct Bench<'f, F: Fixture> {
 /// The future of a fixture's service.
 pub(super) type Sent<F> = <<F as Fixture>::Service as Service<Record>>::Future;
 
+/// A send that was polled once.
+pub(super) type Awaited = Pin<Box<dyn Future<Output = SendResult> + Send>>;
+
 impl<'f, F: Fixture> Bench<'f, F> {
     pub(super) fn new(fixture: &'f mut F, room: usize) -> Self {
         Self {
@@ -47,6 +51,21 @@ impl<'f, F: Fixture> Bench<'f, F> {
     /// Waits until the service takes a record, and hands it over.
     pub(super) fn call(&self, service: &mut F::Service, record: Record) -> Checked<Sent<F>> {
         call(service, record, self.patience)
+    }
+
+    /// As [`call`](Self::call), by a caller who awaits the outcome from now on.
+    pub(super) fn send(&self, service: &mut F::Service, record: Record) -> Checked<Awaited> {
+        Ok(Self::polled(self.call(service, record)?))
+    }
+
+    /// Polls a future once.
+    pub(super) fn polled(sent: Sent<F>) -> Awaited {
+        let mut sent = Box::pin(sent);
+        let mut cx = Context::from_waker(Waker::noop());
+        match sent.as_mut().poll(&mut cx) {
+            Poll::Ready(result) => Box::pin(ready(result)),
+            Poll::Pending => sent,
+        }
     }
 
     /// Waits for the outcome.
@@ -107,6 +126,14 @@ impl<'f, F: Fixture> Bench<'f, F> {
 
     pub(super) fn stall(&mut self) -> Checked {
         lever("stall", self.fixture.stall())
+    }
+
+    /// Stalls where that can be had; says whether it did.
+    pub(super) fn stall_if_possible(&mut self) -> Checked<bool> {
+        match self.fixture.stall() {
+            Err(NoLever::Impossible(_)) => Ok(false),
+            stalled => lever("stall", stalled).map(|()| true),
+        }
     }
 
     pub(super) fn resume(&mut self) -> Checked {

@@ -6,14 +6,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
-    time::Duration,
 };
 
 use tower_service::Service;
 
 use super::{
     Fixture,
-    bench::{Bench, Heard, Sent, Watch},
+    bench::{Awaited, Bench, Heard, Watch},
     report::{Checked, Stop, ensure},
 };
 use crate::{Code, Persistence, Totals};
@@ -38,7 +37,7 @@ pub(super) fn refuses<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
             .is_pending(),
         "a handle got ready without room"
     );
-    bench.close(Duration::from_millis(200))?;
+    bench.close(bench.patience / 50)?;
     let told = bench.eventually(|| woken.0.load(Ordering::Acquire));
     ensure!(
         told,
@@ -68,7 +67,7 @@ pub(super) fn refuses<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
 fn close_under_way<F: Fixture>(
     bench: &mut Bench<'_, F>,
     many: usize,
-) -> Checked<(Vec<Heard>, Totals, Vec<Sent<F>>)> {
+) -> Checked<(Vec<Heard>, Totals, Vec<Awaited>)> {
     let watch = Watch::default();
     let mut service = bench.service.clone();
     bench.stall()?;
@@ -76,14 +75,14 @@ fn close_under_way<F: Fixture>(
     for n in 0..many {
         let mut record = bench.record(n);
         watch.on(n, &mut record);
-        sent.push(bench.call(&mut service, record)?);
+        sent.push(bench.send(&mut service, record)?);
     }
     let early = watch.heard().len();
     ensure!(
         early == 0,
         "the lever `stall` does not hold: {early} records were settled"
     );
-    let totals = bench.close(Duration::from_millis(200))?;
+    let totals = bench.close(bench.patience / 50)?;
     Ok((watch.wait(many, bench.patience), totals, sent))
 }
 

@@ -1,22 +1,16 @@
 //! The promise *detached*.
 
-use std::task::{Context, Waker};
-use std::{future::Future, pin::pin};
-
 use super::{
     Fixture,
     bench::{Bench, Watch},
-    report::{Checked, Stop, ensure},
+    report::{Checked, ensure},
 };
 
-/// Futures dropped before a poll, after one, or kept: each record has its outcome, and is in the topic.
+/// Futures are dropped before a poll, after one, or kept: each record has its outcome, and is in the topic.
 pub(super) fn dropped<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
     const MANY: usize = 60;
     // A stall makes futures pend at their first poll; without one, some will all the same.
-    let stalled = match bench.stall() {
-        Err(Stop::LeftOut(_)) => false,
-        other => other.map(|()| true)?,
-    };
+    let stalled = bench.stall_if_possible()?;
     let watch = Watch::default();
     let mut service = bench.service.clone();
     let mut kept = Vec::new();
@@ -27,12 +21,9 @@ pub(super) fn dropped<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
         let sent = bench.call(&mut service, record)?;
         dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         match dice >> 62 {
-            0 => kept.push(sent),
+            0 => kept.push(Bench::<F>::polled(sent)),
             1 => drop(sent),
-            _ => {
-                let mut sent = pin!(sent);
-                let _ = sent.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            }
+            _ => drop(Bench::<F>::polled(sent)),
         }
     }
     if stalled {

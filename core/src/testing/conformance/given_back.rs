@@ -114,7 +114,7 @@ pub(super) fn to_recoverers<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
         outside.on(0, &mut record);
         record.push_recover(catch.clone());
         inside.on(0, &mut record);
-        let sent = bench.call(&mut service, record)?;
+        let sent = bench.send(&mut service, record)?;
         let Ok(failed) = caught.recv_timeout(bench.patience) else {
             return Err(Stop::Broken(
                 "the recoverer of a failed record did not get it".into(),

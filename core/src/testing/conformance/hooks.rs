@@ -48,14 +48,14 @@ pub(super) fn panic<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
     watch.on(0, &mut record);
     let sent = bench.call(&mut service, record)?;
     let _ = bench.outcome(sent)?;
-    ensure!(
-        hooks_panicked() > before,
-        "a hook panicked, and nobody counted it"
-    );
-    let heard = watch.heard().len();
+    let heard = watch.wait(2, bench.patience).len();
     ensure!(
         heard == 2,
         "of the 2 hooks around one that panicked, {heard} heard the outcome"
+    );
+    ensure!(
+        hooks_panicked() > before,
+        "a hook panicked, and nobody counted it"
     );
     for n in 1..5 {
         let sent = bench.call(&mut service, bench.record(n))?;

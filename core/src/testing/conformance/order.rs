@@ -11,19 +11,24 @@ pub(super) fn of_calls<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
     const MANY: usize = 200;
     let watch = Watch::default();
     let mut handles = vec![bench.service.clone(); 3];
+    let mut sent = Vec::new();
     for n in 0..MANY {
         let mut record = bench.record(n);
         watch.on(n, &mut record);
         let turn = n % handles.len();
-        drop(bench.call(&mut handles[turn], record)?);
+        sent.push(bench.send(&mut handles[turn], record)?);
     }
     let heard = watch.wait(MANY, bench.patience);
-    if let Some(pair) = heard.windows(2).find(|pair| pair[0].id > pair[1].id) {
+    ensure!(
+        heard.len() == MANY,
+        "of {MANY} records, {} had an outcome",
+        heard.len()
+    );
+    for (n, heard) in heard.iter().enumerate() {
         ensure!(
-            false,
-            "record {} was acknowledged before record {}",
-            pair[0].id,
-            pair[1].id
+            heard.id == n,
+            "record {} was acknowledged when it was record {n}'s turn",
+            heard.id
         );
     }
     let offsets: Vec<_> = heard

@@ -2,6 +2,8 @@
 
 use std::task::Poll;
 
+use tower_service::Service;
+
 use super::{
     Fixture, LITTLE,
     bench::{Bench, Watch},
@@ -21,35 +23,39 @@ pub(super) fn fair<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
         );
         line.push(next);
     }
+    // Small records need less than was reserved for them, so the room comes back bit by bit.
     for (n, mut handle) in ready.into_iter().enumerate() {
         drop(bench.call(&mut handle, bench.record(n))?);
-        // The last in line asks first, and the line is served a quantum at a time.
-        let mut some_ready = false;
-        bench.eventually(|| {
-            let polled: Vec<bool> = line
-                .iter_mut()
-                .rev()
-                .map(|w| Bench::<F>::poll(w).is_ready())
-                .collect();
-            some_ready = polled.contains(&true);
-            some_ready || n < 3
-        });
-        let still_waiting: Vec<_> = line
-            .iter_mut()
-            .map(|w| Bench::<F>::poll(w).is_pending())
-            .collect();
-        let out_of_turn = still_waiting.windows(2).any(|pair| pair[0] && !pair[1]);
-        ensure!(
-            !out_of_turn,
-            "a handle got ready before one that had asked earlier"
-        );
-        if !still_waiting.contains(&true) {
-            return Ok(());
-        }
+        in_turn::<F>(&mut line)?;
     }
-    Err(Stop::Broken(
-        "a handle still waits for room though all room was given back".into(),
-    ))
+    let mut checked = Ok(());
+    let served = bench.eventually(|| {
+        let turn = in_turn::<F>(&mut line);
+        let all = matches!(turn, Ok(true));
+        checked = turn.map(|_| ());
+        all || checked.is_err()
+    });
+    checked?;
+    ensure!(
+        served,
+        "a handle still waits for room though all room was given back"
+    );
+    Ok(())
+}
+
+/// Asks the whole line, the last first: nobody is ready before one that asked earlier. True if all are ready.
+fn in_turn<F: Fixture>(line: &mut [F::Service]) -> Checked<bool> {
+    let ready: Vec<_> = line
+        .iter_mut()
+        .rev()
+        .map(|handle| Bench::<F>::poll(handle).is_ready())
+        .collect();
+    // Once one is ready, so are all that are asked after it.
+    ensure!(
+        ready.is_sorted(),
+        "a handle got ready before one that had asked earlier"
+    );
+    Ok(ready[0])
 }
 
 /// No more is accepted than the room, and one record a ready handle.
@@ -59,15 +65,14 @@ pub(super) fn bounded<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
     bench.stall()?;
     let room = bench.room()?;
     let mut handles = vec![bench.service.clone(); HANDLES];
-    let mut accepted = 0;
+    let mut sent = Vec::new();
     loop {
         let mut waiting = 0;
         for handle in &mut handles {
             match Bench::<F>::poll(handle) {
                 Poll::Ready(Ok(())) => {
-                    let record = bench.record(accepted).value(vec![b'x'; SIZE]);
-                    drop(tower_service::Service::call(handle, record));
-                    accepted += 1;
+                    let record = bench.record(sent.len()).value(vec![b'x'; SIZE]);
+                    sent.push(handle.call(record));
                 }
                 Poll::Pending => waiting += 1,
                 Poll::Ready(Err(error)) => {
@@ -75,7 +80,7 @@ pub(super) fn bounded<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
                 }
             }
         }
-        let bytes = accepted * SIZE;
+        let bytes = sent.len() * SIZE;
         ensure!(
             bytes <= LITTLE + HANDLES * SIZE,
             "{bytes} bytes of records were accepted into a room of {LITTLE}"
@@ -125,10 +130,11 @@ pub(super) fn given_back_when_settled<F: Fixture>(bench: &mut Bench<'_, F>) -> C
     let mut service = bench.service.clone();
     // Four times the room.
     let many = 4 * LITTLE / SIZE;
+    let mut sent = Vec::new();
     for n in 0..many {
         let mut record = bench.record(n).value(vec![b'x'; SIZE]);
         watch.on(n, &mut record);
-        drop(bench.call(&mut service, record)?);
+        sent.push(bench.send(&mut service, record)?);
     }
     watch.wait(many, bench.patience);
     if let Some(room) = room {
@@ -157,10 +163,14 @@ pub(super) fn clone_inherits_none<F: Fixture>(bench: &mut Bench<'_, F>) -> Check
 /// After ready no record fails for want of room, however large.
 pub(super) fn ready_means_room<F: Fixture>(bench: &mut Bench<'_, F>) -> Checked {
     let (ready, _waiting) = bench.fill()?;
+    let stalled = bench.stall_if_possible()?;
     let mut sent = Vec::new();
     for (n, mut handle) in ready.into_iter().enumerate() {
         let record = bench.record(n).value(vec![b'x'; 8000]);
-        sent.push(tower_service::Service::call(&mut handle, record));
+        sent.push(handle.call(record));
+    }
+    if stalled {
+        bench.resume()?;
     }
     for sent in sent {
         if let Err(error) = bench.outcome(sent)? {

@@ -181,6 +181,7 @@ impl HeaderList {
     }
 
     /// All headers, in order.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, Option<&[u8]>)> + Clone {
         (0..self.len()).filter_map(|index| self.get(index))
     }

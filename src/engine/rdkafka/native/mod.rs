@@ -1,7 +1,7 @@
 //! The one module with `unsafe`: a safe face for librdkafka's producer.
 //!
 //! [`Client`] is the producer. A record goes in with [`Client::produce`] and comes out exactly once: rejected at once,
-//! as a [`Report`] of [`Client::poll`], or as an [`Orphan`] of [`Client::close`].
+//! as a [`Report`](events::Report) of [`Client::poll`], or as an [`Orphan`] of [`Client::close`].
 //!
 //! What the safe face rests on, each kept in one place:
 //!
@@ -30,6 +30,7 @@ mod tests;
 
 pub(super) use client::{Client, Orphan, Rejected};
 pub(super) use codes::{error_name, error_text};
-pub(super) use events::{Event, Report, Reports, Status};
-pub(super) use handle::NewError;
+#[cfg(test)]
+use events::Report;
+pub(super) use events::{Event, Reports, Status};
 pub(super) use headers::HeaderList;

@@ -1,0 +1,242 @@
+//! Interceptors: paired exactly once, in reverse, alone and in tuples.
+
+use std::sync::{Arc, Mutex};
+
+use franking_core::{
+    Code, Failure, Interceptor, InterceptorLayer, Outcome, Parts, Record, SendResult,
+    hooks_panicked,
+    testing::{Answer, Scripted, send},
+};
+use tower_layer::Layer;
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mood {
+    Calm,
+    Refuses,
+    PanicsOnSend,
+    PanicsOnOutcome,
+}
+
+struct Logs(&'static str, Log, Mood);
+
+impl Logs {
+    fn say(&self, what: impl std::fmt::Display) {
+        self.1.lock().unwrap().push(format!("{}: {what}", self.0));
+    }
+}
+
+impl Interceptor for Logs {
+    type Token = &'static str;
+
+    fn on_send(&self, record: &mut Parts) -> Result<&'static str, Failure> {
+        record.headers.append(self.0, "1").unwrap();
+        self.say("send");
+        match self.2 {
+            Mood::Refuses => Err(Failure::new(Code::Refused).detail("not today")),
+            Mood::PanicsOnSend => std::panic::resume_unwind(Box::new("on_send")),
+            Mood::Calm | Mood::PanicsOnOutcome => Ok(self.0),
+        }
+    }
+
+    fn on_outcome(&self, token: &'static str, outcome: &Outcome<'_>) {
+        assert_eq!(token, self.0);
+        let result = outcome
+            .result
+            .map_or_else(|f| f.code().to_string(), |_| "ok".into());
+        self.say(format_args!("{result} {}", outcome.attempts));
+        if self.2 == Mood::PanicsOnOutcome {
+            std::panic::resume_unwind(Box::new("on_outcome"));
+        }
+    }
+}
+
+/// Only stamps.
+struct Stamps;
+
+impl Interceptor for Stamps {
+    type Token = ();
+    const OBSERVES: bool = false;
+
+    fn on_send(&self, record: &mut Parts) -> Result<(), Failure> {
+        record.headers.append("stamp", "1").unwrap();
+        Ok(())
+    }
+
+    fn on_outcome(&self, (): (), _: &Outcome<'_>) {
+        unreachable!("it does not observe");
+    }
+}
+
+fn run(interceptor: impl Interceptor, engine: &Scripted) -> SendResult {
+    let mut stack = InterceptorLayer::new(interceptor).layer(engine.clone());
+    send(&mut stack, Record::new("t").value("v"))
+}
+
+fn taken(log: &Log) -> Vec<String> {
+    std::mem::take(&mut *log.lock().unwrap())
+}
+
+fn three(log: &Log, moods: [Mood; 3]) -> (Logs, Logs, Logs) {
+    let [a, b, c] = moods;
+    (
+        Logs("a", Arc::clone(log), a),
+        Logs("b", Arc::clone(log), b),
+        Logs("c", Arc::clone(log), c),
+    )
+}
+
+use Mood::{Calm, PanicsOnOutcome, PanicsOnSend, Refuses};
+
+#[test]
+fn a_tuple_sends_in_order_and_hears_in_reverse() {
+    let (log, engine) = (Log::default(), Scripted::new());
+    run(three(&log, [Calm; 3]), &engine).unwrap();
+    assert_eq!(
+        taken(&log),
+        [
+            "a: send", "b: send", "c: send", "c: ok 1", "b: ok 1", "a: ok 1"
+        ]
+    );
+    let stored = engine.stored();
+    let names: Vec<_> = stored[0]
+        .parts
+        .headers
+        .iter()
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(names, ["a", "b", "c"]);
+}
+
+#[test]
+fn a_tuple_is_as_its_layers_one_by_one() {
+    let (log, engine) = (Log::default(), Scripted::new());
+    let (a, b, c) = three(&log, [Calm; 3]);
+    let inner = InterceptorLayer::new(c).layer(engine.clone());
+    let middle = InterceptorLayer::new(b).layer(inner);
+    let mut stack = InterceptorLayer::new(a).layer(middle);
+    send(&mut stack, Record::new("t")).unwrap();
+    let one_by_one = taken(&log);
+    run(three(&log, [Calm; 3]), &engine).unwrap();
+    assert_eq!(taken(&log), one_by_one);
+}
+
+#[test]
+fn a_refusal_pairs_those_before_it_in_reverse() {
+    let (log, engine) = (Log::default(), Scripted::new());
+    let error = run(three(&log, [Calm, Calm, Refuses]), &engine).unwrap_err();
+    assert_eq!(
+        taken(&log),
+        [
+            "a: send",
+            "b: send",
+            "c: send",
+            "b: REFUSED 0",
+            "a: REFUSED 0"
+        ]
+    );
+    assert!(error.to_string().contains("not today"));
+    assert_eq!(error.attempts(), 0);
+    assert!(error.into_record().is_some());
+    assert_eq!(engine.calls(), 0);
+}
+
+#[test]
+fn a_refusal_further_in_is_heard_by_layers_further_out() {
+    let (log, engine) = (Log::default(), Scripted::new());
+    let (a, b, c) = three(&log, [Calm, Calm, Refuses]);
+    let inner = InterceptorLayer::new((b, c)).layer(engine.clone());
+    let mut stack = InterceptorLayer::new(a).layer(inner);
+    send(&mut stack, Record::new("t")).unwrap_err();
+    assert_eq!(
+        taken(&log),
+        [
+            "a: send",
+            "b: send",
+            "c: send",
+            "b: REFUSED 0",
+            "a: REFUSED 0"
+        ]
+    );
+}
+
+#[test]
+fn a_panic_on_send_refuses() {
+    let (log, engine) = (Log::default(), Scripted::new());
+    let before = hooks_panicked();
+    let error = run(three(&log, [Calm, PanicsOnSend, Calm]), &engine).unwrap_err();
+    assert_eq!(taken(&log), ["a: send", "b: send", "a: REFUSED 0"]);
+    assert_eq!(*error.code(), Code::Refused);
+    assert!(hooks_panicked() > before);
+    assert_eq!(engine.calls(), 0);
+}
+
+#[test]
+fn a_panic_on_outcome_harms_no_other() {
+    let (log, engine) = (Log::default(), Scripted::new());
+    let before = hooks_panicked();
+    run(
+        three(&log, [Calm, PanicsOnOutcome, PanicsOnOutcome]),
+        &engine,
+    )
+    .unwrap();
+    assert_eq!(taken(&log)[3..], ["c: ok 1", "b: ok 1", "a: ok 1"]);
+    assert!(hooks_panicked() >= before + 2);
+}
+
+#[test]
+fn one_that_only_stamps_leaves_no_hook() {
+    let engine = Scripted::new();
+    let before = hooks_panicked();
+    run(Stamps, &engine).unwrap();
+    // In a tuple with one that observes, it is passed over.
+    let log = Log::default();
+    run((Stamps, Logs("a", Arc::clone(&log), Calm), Stamps), &engine).unwrap();
+    engine.script(Answer::fail(Failure::new(Code::TimedOut)));
+    run((Stamps, Logs("a", Arc::clone(&log), Calm)), &engine).unwrap_err();
+    run((Stamps, Logs("a", Arc::clone(&log), Refuses)), &engine).unwrap_err();
+    assert_eq!(
+        taken(&log),
+        ["a: send", "a: ok 1", "a: send", "a: TIMED_OUT 1", "a: send"]
+    );
+    let _ = before;
+    const { assert!(!<(Stamps, ()) as Interceptor>::OBSERVES) };
+    const { assert!(<(Stamps, Logs) as Interceptor>::OBSERVES) };
+}
+
+#[test]
+fn one_may_be_shared_or_left_out() {
+    let (log, engine) = (Log::default(), Scripted::new());
+    let shared = Arc::new(Logs("a", Arc::clone(&log), Calm));
+    let left_out: Option<Logs> = None;
+    let nested = ((Arc::clone(&shared),), left_out, Some(Arc::clone(&shared)));
+    run(nested, &engine).unwrap();
+    assert_eq!(taken(&log), ["a: send", "a: send", "a: ok 1", "a: ok 1"]);
+}
+
+#[test]
+fn a_dropped_record_is_paired_too() {
+    let log = Log::default();
+    /// A layer that loses records.
+    #[derive(Clone)]
+    struct Loses;
+    impl tower_service::Service<Record> for Loses {
+        type Response = franking_core::RecordMetadata;
+        type Error = franking_core::SendError;
+        type Future = franking_core::Delivery;
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), Self::Error>> {
+            std::task::Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, record: Record) -> Self::Future {
+            drop(record);
+            Record::new("t").fail(Failure::new(Code::Dropped))
+        }
+    }
+    let mut stack = InterceptorLayer::new(Logs("a", Arc::clone(&log), Calm)).layer(Loses);
+    send(&mut stack, Record::new("t")).unwrap_err();
+    assert_eq!(taken(&log), ["a: send", "a: DROPPED 0"]);
+}

@@ -1,0 +1,253 @@
+//! Recoverers get what failed below them, and decide.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use franking_core::{
+    Code, Delivery, Failed, Failure, Outcome, Persistence, Record, Recover, Totals,
+    testing::{Answer, Scripted, block_on},
+};
+use tower_service::Service;
+
+/// Keeps what it gets.
+#[derive(Default)]
+struct Keep {
+    kept: Mutex<Vec<Failed>>,
+    times: AtomicUsize,
+}
+
+impl Recover for Keep {
+    fn recover(self: Arc<Self>, failed: Failed) {
+        self.times.fetch_add(1, Ordering::SeqCst);
+        self.kept.lock().unwrap().push(failed);
+    }
+}
+
+impl Keep {
+    fn take(&self) -> Failed {
+        self.kept
+            .lock()
+            .unwrap()
+            .pop()
+            .expect("a record that failed")
+    }
+}
+
+/// Declines, each in a way of its own.
+struct Declines(bool);
+
+impl Recover for Declines {
+    fn recover(self: Arc<Self>, failed: Failed) {
+        if self.0 {
+            failed.decline();
+        }
+    }
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+fn hook(log: &Log, name: &'static str, record: &mut Record) {
+    let log = Arc::clone(log);
+    record.push_hook(Box::new(move |outcome: &Outcome<'_>| {
+        let result = outcome
+            .result
+            .map_or_else(|f| f.code().to_string(), |_| "ok".into());
+        log.lock()
+            .unwrap()
+            .push(format!("{name} {result} {}", outcome.attempts));
+    }));
+}
+
+fn call(engine: &Scripted, record: Record) -> Delivery {
+    let mut handle = engine.clone();
+    assert!(
+        handle
+            .poll_ready(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
+    );
+    handle.call(record)
+}
+
+fn failing(engine: &Scripted) {
+    engine.script(Answer::fail(Failure::new(Code::TimedOut).transient(true)));
+}
+
+fn now<F: Future>(future: F) -> Option<F::Output> {
+    block_on(future, Duration::ZERO)
+}
+
+#[test]
+fn inside_sees_attempts_and_outside_the_end() {
+    let engine = Scripted::new();
+    let log = Log::default();
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t").value("v");
+    hook(&log, "outside", &mut record);
+    record.push_recover(keep.clone());
+    hook(&log, "inside", &mut record);
+    failing(&engine);
+    failing(&engine);
+    let mut sent = Box::pin(call(&engine, record));
+    assert!(now(sent.as_mut()).is_none());
+    assert_eq!(engine.room().outstanding(), 1, "it counts while it is held");
+
+    let failed = keep.take();
+    assert_eq!(
+        (failed.attempts(), failed.failure().code()),
+        (1, &Code::TimedOut)
+    );
+    failed.resend(&mut engine.clone(), Some(keep.clone()));
+    assert!(now(sent.as_mut()).is_none());
+    keep.take().resend(&mut engine.clone(), Some(keep.clone()));
+
+    let metadata = now(sent).unwrap().unwrap();
+    assert_eq!(metadata.offset, Some(0));
+    assert_eq!(*log.lock().unwrap(), ["inside TIMED_OUT 1", "outside ok 3"]);
+    assert_eq!(keep.times.load(Ordering::SeqCst), 2);
+    assert_eq!(
+        (engine.room().used(), engine.room().totals().settled()),
+        (0, 1)
+    );
+}
+
+#[test]
+fn declined_goes_on_outward() {
+    for by_word in [true, false] {
+        let engine = Scripted::new();
+        let log = Log::default();
+        let outer = Arc::new(Keep::default());
+        let mut record = Record::new("t").value("v");
+        hook(&log, "outermost", &mut record);
+        record.push_recover(outer.clone());
+        hook(&log, "between", &mut record);
+        record.push_recover(Arc::new(Declines(by_word)));
+        failing(&engine);
+        let sent = call(&engine, record);
+        assert_eq!(*log.lock().unwrap(), ["between TIMED_OUT 1"]);
+        drop(outer.take());
+        assert_eq!(
+            *log.lock().unwrap(),
+            ["between TIMED_OUT 1", "outermost TIMED_OUT 1"]
+        );
+        let error = now(sent).unwrap().unwrap_err();
+        assert_eq!(
+            error.into_record().unwrap().value.as_deref(),
+            Some(&b"v"[..])
+        );
+    }
+}
+
+#[test]
+fn success_asks_no_recoverer() {
+    let engine = Scripted::new();
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t");
+    record.push_recover(keep.clone());
+    now(call(&engine, record)).unwrap().unwrap();
+    assert_eq!(keep.times.load(Ordering::SeqCst), 0);
+    assert_eq!(Arc::strong_count(&keep), 1);
+}
+
+#[test]
+fn a_dropped_future_changes_nothing() {
+    let engine = Scripted::new();
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t");
+    record.push_recover(keep.clone());
+    failing(&engine);
+    drop(call(&engine, record));
+    keep.take().resend(&mut engine.clone(), None);
+    assert_eq!(engine.stored().len(), 1);
+    assert_eq!(engine.room().totals().delivered, 1);
+}
+
+#[test]
+fn a_resend_needs_no_room() {
+    let engine = Scripted::with_room(1000);
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t").value(vec![0; 2000]);
+    record.push_recover(keep.clone());
+    failing(&engine);
+    let sent = call(&engine, record);
+    let used = engine.room().used();
+    assert!(
+        used > 1000,
+        "the room is overdrawn by the record that is held"
+    );
+    keep.take().resend(&mut engine.clone(), None);
+    now(sent).unwrap().unwrap();
+    assert_eq!(
+        (engine.room().used(), engine.room().high_water()),
+        (0, used)
+    );
+}
+
+#[test]
+fn another_engine_may_take_it_over() {
+    let (first, second) = (Scripted::new(), Scripted::new());
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t").value("v");
+    record.push_recover(keep.clone());
+    failing(&first);
+    let sent = call(&first, record);
+    second.stall();
+    keep.take().resend(&mut second.clone(), None);
+    assert_eq!((first.room().used(), first.room().outstanding()), (0, 0));
+    assert_eq!(
+        first.room().totals(),
+        Totals::default(),
+        "it did not end there"
+    );
+    assert_eq!(second.room().outstanding(), 1);
+    second.resume();
+    assert_eq!(now(sent).unwrap().unwrap().offset, Some(0));
+    assert_eq!(second.room().totals().delivered, 1);
+}
+
+#[test]
+fn flush_waits_for_what_is_held_and_close_tells_to_give_up() {
+    let engine = Scripted::new();
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t");
+    record.push_recover(keep.clone());
+    failing(&engine);
+    let sent = call(&engine, record);
+    let mut flushed = Box::pin(engine.room().flushed());
+    let failed = keep.take();
+    let mut closing = Box::pin(failed.closing());
+    assert!(now(flushed.as_mut()).is_none());
+    assert!(now(closing.as_mut()).is_none());
+
+    assert_eq!(engine.close(), Totals::default());
+    assert!(now(closing).is_some());
+    assert!(now(flushed.as_mut()).is_none());
+    failed.decline();
+    assert!(now(flushed).is_some());
+    assert_eq!(engine.room().totals().not_persisted, 1);
+    assert_eq!(*now(sent).unwrap().unwrap_err().code(), Code::TimedOut);
+}
+
+#[test]
+fn after_the_close_a_resend_fails() {
+    let engine = Scripted::new();
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t");
+    record.push_recover(keep.clone());
+    failing(&engine);
+    let sent = call(&engine, record);
+    engine.close();
+    keep.take().resend(&mut engine.clone(), None);
+    let error = now(sent).unwrap().unwrap_err();
+    assert_eq!(
+        (error.code(), error.persistence()),
+        (&Code::Closed, Persistence::NotPersisted)
+    );
+    assert_eq!(error.attempts(), 2);
+    assert_eq!(engine.room().used(), 0);
+}

@@ -1,0 +1,233 @@
+//! What the layers cost a record, over an engine that does nothing: nanoseconds and allocations, with telemetry really
+//! installed and the sampler off.
+//!
+//! `cargo bench -p franking-middleware --bench stack` prints a table for the docs. The rows take turns in short rounds,
+//! so that another process on the machine disturbs all of them alike; a row's figure is the median of its rounds. There
+//! is no harness because none prints time and allocations a record side by side.
+
+use std::{
+    hint::black_box,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use franking_core::{
+    Delivery, Failure, Interceptor, InterceptorLayer, Outcome, Parts, Placed, Produce, Record,
+    RecordMetadata, SendError,
+};
+use franking_middleware::{
+    audit::Audit, metrics::Metrics, origin::Origin, retry::RetryLayer, trace::Trace,
+};
+use opentelemetry::{global, metrics::MeterProvider, trace::TracerProvider};
+use opentelemetry_sdk::{
+    metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider},
+    trace::{Sampler, SdkTracer, SdkTracerProvider},
+};
+use tower_layer::Layer;
+use tower_service::Service;
+use tracing_subscriber::layer::SubscriberExt;
+
+const ROUNDS: usize = 41;
+const RECORDS: usize = 20_000;
+
+fn main() {
+    // `cargo test` runs benches too, with this argument: then once is enough.
+    let (rounds, records) = match std::env::args().any(|arg| arg == "--bench") {
+        true => (ROUNDS, RECORDS),
+        false => (1, 100),
+    };
+    let telemetry = Telemetry::install();
+    let mut rows = rows(&telemetry);
+    // One row alone, for a profiler.
+    if let Ok(only) = std::env::var("ROW") {
+        rows.retain(|row| row.name == only);
+    }
+    for row in &mut rows {
+        // Names, series and thread-locals are made at the first records.
+        (row.send)(1_000);
+        let counted = allocation_counter::measure(|| (row.send)(1_000));
+        row.allocations = counted.count_total as f64 / 1_000.0;
+    }
+    for _ in 0..rounds {
+        for row in &mut rows {
+            let begin = Instant::now();
+            (row.send)(records);
+            row.times
+                .push(begin.elapsed().as_nanos() as f64 / records as f64);
+        }
+    }
+    print(&mut rows);
+}
+
+fn print(rows: &mut [Row]) {
+    println!("| layers | ns a record | more than none | middle half of the rounds | allocations |");
+    println!("|---|---|---|---|---|");
+    let mut none = None;
+    for row in rows {
+        row.times.sort_by(f64::total_cmp);
+        let at = |share: f64| row.times[(share * (row.times.len() - 1) as f64) as usize];
+        let none = *none.get_or_insert(at(0.5));
+        println!(
+            "| {} | {:.0} | {:.0} | {:.0}–{:.0} | {:.2} |",
+            row.name,
+            at(0.5),
+            at(0.5) - none,
+            at(0.25),
+            at(0.75),
+            row.allocations
+        );
+    }
+}
+
+fn rows(telemetry: &Telemetry) -> Vec<Row> {
+    let trace = || Trace::new(telemetry.tracer.clone());
+    let sampled = || Trace::new(telemetry.sampled.tracer("bench"));
+    let origin = || Origin::new("checkout").expect("a name");
+    let metrics = || Metrics::new(&telemetry.meters.meter("bench"));
+    let four = || (trace(), origin(), Audit::new(), metrics());
+    let retry = || RetryLayer::new().layer(Nothing::default());
+    vec![
+        Row::new("none", Nothing::default()),
+        Row::new("a hook that does nothing", layer(Idle)),
+        Row::new("trace", layer(trace())),
+        Row::new("trace, in a `tracing` span", layer(trace())).within_span(),
+        Row::new("trace, global tracer", layer(Trace::global())),
+        Row::new("trace, sampled", layer(sampled())),
+        Row::new("origin", layer(origin())),
+        Row::new("audit", layer(Audit::new())),
+        Row::new("metrics", layer(metrics())),
+        Row::new("(trace, origin, audit, metrics)", layer(four())),
+        Row::new("retry", retry()),
+        Row::new(
+            "(trace, origin, audit, metrics), retry",
+            InterceptorLayer::new(four()).layer(retry()),
+        ),
+        Row::new(
+            "(trace, origin, audit, metrics), retry, in a `tracing` span",
+            InterceptorLayer::new(four()).layer(retry()),
+        )
+        .within_span(),
+    ]
+}
+
+fn layer<I: Interceptor>(interceptor: I) -> impl Produce + 'static {
+    InterceptorLayer::new(interceptor).layer(Nothing::default())
+}
+
+/// What an application installs, with the sampler off.
+struct Telemetry {
+    tracer: SdkTracer,
+    sampled: SdkTracerProvider,
+    meters: SdkMeterProvider,
+}
+
+impl Telemetry {
+    fn install() -> Self {
+        let traces = SdkTracerProvider::builder()
+            .with_sampler(Sampler::AlwaysOff)
+            .build();
+        let meters = SdkMeterProvider::builder()
+            .with_reader(PeriodicReader::builder(InMemoryMetricExporter::default()).build())
+            .build();
+        let tracer = traces.tracer("bench");
+        global::set_tracer_provider(traces);
+        global::set_meter_provider(meters.clone());
+        let spans = tracing_opentelemetry::layer().with_tracer(tracer.clone());
+        let subscriber = tracing_subscriber::registry().with(spans);
+        tracing::subscriber::set_global_default(subscriber).expect("the first one");
+        Self {
+            tracer,
+            sampled: SdkTracerProvider::builder().build(),
+            meters,
+        }
+    }
+}
+
+struct Row {
+    name: &'static str,
+    send: Box<dyn FnMut(usize)>,
+    times: Vec<f64>,
+    allocations: f64,
+}
+
+impl Row {
+    fn new(name: &'static str, mut stack: impl Produce + 'static) -> Self {
+        let (key, value) = (
+            Bytes::from_static(b"order-7"),
+            Bytes::from_static(&[b'x'; 100]),
+        );
+        let send = move |records| {
+            let mut cx = Context::from_waker(std::task::Waker::noop());
+            for _ in 0..records {
+                let record = Record::new("orders").key(key.clone()).value(value.clone());
+                assert!(stack.poll_ready(&mut cx).is_ready());
+                drop(black_box(stack.call(record)));
+            }
+        };
+        Self {
+            name,
+            send: Box::new(send),
+            times: Vec::new(),
+            allocations: 0.0,
+        }
+    }
+
+    fn within_span(self) -> Self {
+        let mut send = self.send;
+        let send = move |records| {
+            let span = tracing::info_span!("request");
+            assert!(!span.is_disabled());
+            span.in_scope(|| send(records));
+        };
+        Self {
+            send: Box::new(send),
+            ..self
+        }
+    }
+}
+
+/// Delivers within `call`, and reads the clock once for as many records as a batch of 16 KiB holds.
+#[derive(Clone, Default)]
+struct Nothing {
+    batch: Option<(Instant, u32)>,
+}
+
+impl Service<Record> for Nothing {
+    type Response = RecordMetadata;
+    type Error = SendError;
+    type Future = Delivery;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, record: Record) -> Delivery {
+        let (at, left) = match self.batch {
+            Some((at, left)) if left > 0 => (at, left - 1),
+            _ => (Instant::now(), 100),
+        };
+        self.batch = Some((at, left));
+        let placed = Placed {
+            partition: 0,
+            offset: Some(0),
+            timestamp: None,
+        };
+        record.deliver(placed, at)
+    }
+}
+
+/// The floor of a layer that observes: the boxed hook.
+struct Idle;
+
+impl Interceptor for Idle {
+    type Token = ();
+
+    fn on_send(&self, _: &mut Parts) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    fn on_outcome(&self, (): (), outcome: &Outcome<'_>) {
+        black_box(outcome.attempts);
+    }
+}

@@ -1,0 +1,68 @@
+//! franking's producer, used as its users do: `enqueue`, and the deliveries awaited later.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use franking::{Delivery, Producer, ProducerBuilder, ProducerRecord, serializers::BytesSerializer};
+
+use super::{
+    Args, StackKind,
+    measure::{Measured, Meter},
+    provenance::Stamps,
+    window::{Outcome, Window},
+    workload::Workload,
+};
+use crate::{BoxError, terminal};
+
+pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, BoxError> {
+    let builder: ProducerBuilder<Bytes, Bytes> = Producer::builder()
+        .properties(workload.properties.clone())
+        .key_serializer(BytesSerializer)
+        .value_serializer(BytesSerializer);
+    let producer = builder.build()?;
+    producer.partitions_for(&workload.topic).await?;
+
+    let mut stamps = match args.stack {
+        StackKind::Headers => Some(Stamps::new()?),
+        _ => None,
+    };
+    let progress = terminal::progress(args.records);
+    let mut window = Window::new(Meter::start()?, progress);
+    for n in 0..args.records {
+        let clock = window.clock();
+        let mut record = ProducerRecord::new(workload.topic.clone())
+            .key(workload.key(n).clone())
+            .value(workload.value(n).clone());
+        if let Some(stamps) = &mut stamps {
+            for (name, value) in stamps.next() {
+                record = record.header(name, value);
+            }
+        }
+        match producer.enqueue(record).await {
+            Ok(delivery) => window.push(Waited(delivery), clock).await,
+            Err(error) => window.refused(error.code().to_string()),
+        }
+    }
+    let measured = window.drain().await.stop()?;
+    producer.close(Duration::from_secs(10)).await;
+    Ok(measured)
+}
+
+/// A delivery whose answer is reduced to what is counted.
+struct Waited(Delivery);
+
+impl Future for Waited {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        Pin::new(&mut self.0).poll(cx).map(|answer| match answer {
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.code().to_string()),
+        })
+    }
+}

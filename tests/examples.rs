@@ -1,0 +1,68 @@
+//! The examples, run as a reader would run them, against a real Kafka.
+
+mod support;
+
+use std::{path::PathBuf, process::Command};
+
+/// Runs an example that cargo built beside this test, and gives what it printed.
+fn run(example: &str) -> String {
+    let test = std::env::current_exe().unwrap();
+    let target: PathBuf = test.parent().and_then(|deps| deps.parent()).unwrap().into();
+    let output = Command::new(target.join("examples").join(example))
+        .arg(support::kafka())
+        .output()
+        .unwrap_or_else(|error| panic!("{example}: {error}"));
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success(),
+        "{example}: {stdout}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    stdout
+}
+
+#[test]
+fn first_producer() {
+    let printed = run("first_producer");
+    for line in [
+        "sent: orders",
+        "queued: Some(",
+        "called back: partition",
+        "closed: ",
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    // What was outstanding at the end was delivered.
+    assert!(printed.contains("0 not persisted, 0 unknown"), "{printed}");
+}
+
+#[test]
+fn own_interceptor() {
+    let printed = run("own_interceptor");
+    assert!(
+        printed.contains("older than this topic accepts"),
+        "{printed}"
+    );
+    assert!(printed.contains("delivered: 1"), "{printed}");
+}
+
+#[test]
+fn tower_layer() {
+    let printed = run("tower_layer");
+    assert!(printed.contains("sent: partition"), "{printed}");
+}
+
+#[test]
+fn with_and_without() {
+    let printed = run("with_and_without");
+    let (without, with) = printed.split_once("with it:").unwrap();
+    assert!(without.contains("no headers"), "{printed}");
+    for header in [
+        "traceparent: 00-",
+        "prov-id: ",
+        "prov-origin: service.name=greeter",
+        "prov-seq: 1",
+    ] {
+        assert!(with.contains(header), "{printed}");
+    }
+}
