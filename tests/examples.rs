@@ -1,4 +1,7 @@
 //! The examples, run as a reader would run them, against a real Kafka.
+//!
+//! `cargo test` builds them with the tests; `cargo test --test examples` alone does not, so put `cargo build --examples`
+//! before it.
 
 mod support;
 

@@ -221,8 +221,11 @@ impl SlotRef {
                 _ => Poll::Pending,
             },
             State::Waiting(waker) if waker.will_wake(cx.waker()) => Poll::Pending,
-            state => {
-                *state = State::Waiting(cx.waker().clone());
+            _ => {
+                let old = mem::replace(&mut *state, State::Waiting(cx.waker().clone()));
+                drop(state);
+                // Outside of the lock: the last of a waker may drop its task.
+                drop(old);
                 Poll::Pending
             }
         }
@@ -241,7 +244,11 @@ impl SlotRef {
                 drop(state);
                 guarded(|| callback(result));
             }
-            _ => *state = State::Callback(callback),
+            _ => {
+                *state = State::Callback(callback);
+                // Before what was there, a waker perhaps, is dropped.
+                drop(state);
+            }
         }
     }
 }

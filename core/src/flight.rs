@@ -124,6 +124,32 @@ impl Flight {
         }
     }
 
+    /// Tells hooks and caller that the record is lost. There are no parts to give back, neither to the caller nor to a
+    /// recoverer: an empty record in their place would be sent again.
+    fn lose(&mut self) {
+        let failure = Failure::new(Code::Dropped)
+            .with_persistence(Persistence::Unknown)
+            .detail("the engine lost the record before it was acknowledged");
+        let nothing = Parts::default();
+        let outcome = Outcome {
+            result: Err(&failure),
+            record: nothing.view(),
+            attempts: self.attempts,
+            at: Instant::now(),
+        };
+        while let Some(frame) = self.frames.pop() {
+            if let Frame::Hook(hook) = frame {
+                guarded(|| hook.on_outcome(&outcome));
+            }
+        }
+        if let Some(promise) = self.promise.take() {
+            promise.resolve(Err(SendError::new(failure).after_attempts(self.attempts)));
+        }
+        if let Some(permit) = self.permit.take() {
+            permit.settle(Fate::Unknown);
+        }
+    }
+
     /// Unwinds a failed record until a recoverer keeps it, or to the end: then the caller gets it back.
     pub(crate) fn fail(self, failure: Failure, record: impl Snapshot, at: Instant) {
         let fate = Fate::from(failure.persistence());
@@ -170,10 +196,7 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if self.is_watched() {
-            let failure = Failure::new(Code::Dropped)
-                .with_persistence(Persistence::Unknown)
-                .detail("the engine lost the record before it was acknowledged");
-            std::mem::take(self).fail(failure, Parts::default(), Instant::now());
+            self.lose();
         }
     }
 }

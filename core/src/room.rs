@@ -13,7 +13,7 @@ use std::{
     time::Instant,
 };
 
-use crate::{Failure, Flight, Persistence, Placed, SendError, Snapshot, View};
+use crate::{Failure, Flight, Persistence, Placed, SendError, Snapshot, View, flight::guarded};
 
 /// What a ready handle holds before the record's size is known. Small enough that idle handles cost little, large
 /// enough that most records need no more.
@@ -188,7 +188,7 @@ impl Room {
             state.gate.abandoned = true;
             std::mem::take(&mut state.listeners.closings)
         };
-        wakers.into_values().for_each(Waker::wake);
+        wake_all(wakers);
     }
 
     /// Resolves when every record accepted before this call has its final outcome.
@@ -226,7 +226,7 @@ impl Room {
         };
         // Outside of the lock: a waker is somebody else's code.
         granted.iter().for_each(|waiter| waiter.wake());
-        flushed.into_values().for_each(Waker::wake);
+        wake_all(flushed);
     }
 
     /// Gives free room to who waits longest.
@@ -277,8 +277,17 @@ impl Waiter {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        waker.wake();
+        wake(waker);
     }
+}
+
+/// Wakes somebody, whose panic shall keep nobody else asleep.
+fn wake(waker: Waker) {
+    guarded(|| waker.wake());
+}
+
+fn wake_all(wakers: HashMap<u64, Waker>) {
+    wakers.into_values().for_each(wake);
 }
 
 // === impl Ledger ===
@@ -429,11 +438,14 @@ impl Reservation {
                 self.waiter = None;
                 return Poll::Ready(Ok(()));
             }
-            waiter
-                .waker
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone_from(cx.waker());
+            let old = {
+                let mut waker = waiter.waker.lock().unwrap_or_else(PoisonError::into_inner);
+                let same = waker.will_wake(cx.waker());
+                (!same).then(|| std::mem::replace(&mut *waker, cx.waker().clone()))
+            };
+            // Outside of the lock: the last of a waker may drop its task, and that gives room back.
+            drop(state);
+            drop(old);
             return Poll::Pending;
         }
         if state.waiters.is_empty() && state.used + quantum <= self.room.capacity {
@@ -619,7 +631,10 @@ impl Future for Flushed {
             return Poll::Ready(());
         }
         let key = *this.key.get_or_insert_with(|| state.listeners.key());
-        state.listeners.flushes.insert(key, cx.waker().clone());
+        let old = state.listeners.flushes.insert(key, cx.waker().clone());
+        // Outside of the lock: the last of a waker may drop its task.
+        drop(state);
+        drop(old);
         Poll::Pending
     }
 }
@@ -627,7 +642,8 @@ impl Future for Flushed {
 impl Drop for Flushed {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.room.lock().listeners.flushes.remove(&key);
+            let waker = self.room.lock().listeners.flushes.remove(&key);
+            drop(waker);
         }
     }
 }
@@ -668,7 +684,10 @@ impl Future for Closing {
             return Poll::Ready(());
         }
         let key = *this.key.get_or_insert_with(|| state.listeners.key());
-        state.listeners.closings.insert(key, cx.waker().clone());
+        let old = state.listeners.closings.insert(key, cx.waker().clone());
+        // Outside of the lock: the last of a waker may drop its task.
+        drop(state);
+        drop(old);
         Poll::Pending
     }
 }
@@ -676,7 +695,8 @@ impl Future for Closing {
 impl Drop for Closing {
     fn drop(&mut self) {
         if let (Some(room), Some(key)) = (&self.room, self.key) {
-            room.lock().listeners.closings.remove(&key);
+            let waker = room.lock().listeners.closings.remove(&key);
+            drop(waker);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Layers that were not written for records: tower's own, and anybody's.
 
 use std::{
+    error::Error,
     fmt,
     sync::{
         Arc,
@@ -97,7 +98,7 @@ where
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let polled = self.inner.poll_ready(cx);
         self.ready = matches!(polled, Poll::Ready(Ok(())));
-        polled.map_err(|error| unbox(error.into(), &Fate::default()))
+        polled.map_err(|error| SendError::new(not_ready(error.into())))
     }
 
     fn call(&mut self, mut record: Record) -> Delivery {
@@ -107,10 +108,7 @@ where
             let mut cx = Context::from_waker(Waker::noop());
             match self.inner.poll_ready(&mut cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => {
-                    let error = unbox(error.into(), &Fate::default());
-                    return record.fail(error.failure().clone());
-                }
+                Poll::Ready(Err(error)) => return record.fail(not_ready(error.into())),
                 Poll::Pending => {
                     return record.fail(
                         Failure::new(Code::Refused)
@@ -157,21 +155,44 @@ impl Fate {
     }
 }
 
+/// The failure of this stack that an error is about, if there is one: some layers wrap what they pass on.
+fn inside(error: &BoxError) -> Option<&Failure> {
+    let mut next = Some(&**error as &(dyn Error + 'static));
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<SendError>() {
+            return Some(error.failure());
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// Why a layer takes no record: whatever it says, nothing was sent.
+fn not_ready(error: BoxError) -> Failure {
+    match inside(&error) {
+        Some(failure) => failure.clone(),
+        None => Failure::new(Code::Refused)
+            .detail(format!("a tower layer takes no record: {error}"))
+            .because(error),
+    }
+}
+
 /// The stack's own error if the box holds it, otherwise one that says what is known.
 fn unbox(error: BoxError, fate: &Fate) -> SendError {
     match error.downcast::<SendError>() {
         Ok(error) => *error,
         Err(error) => {
             let text = error.to_string();
-            SendError::new(match fate.0.load(Ordering::Acquire) {
-                DROPPED => Failure::new(Code::Dropped)
+            SendError::new(match (fate.0.load(Ordering::Acquire), inside(&error)) {
+                (DROPPED, _) => Failure::new(Code::Dropped)
                     .transient(true)
                     .detail(format!("a tower layer dropped the record: {text}"))
                     .because(error),
-                NOT_PERSISTED => Failure::new(Code::Refused)
+                (_, Some(failure)) => failure.clone(),
+                (NOT_PERSISTED, None) => Failure::new(Code::Refused)
                     .detail(format!("a tower layer answered for the record: {text}"))
                     .because(error),
-                _ => Failure::new(Code::TimedOut)
+                (_, None) => Failure::new(Code::TimedOut)
                     .with_persistence(Persistence::Unknown)
                     .detail(format!(
                         "a tower layer answered before the outcome was known: {text}"

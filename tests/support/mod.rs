@@ -3,6 +3,14 @@
 // Each test binary compiles all of this, uses a part, and exports nothing itself.
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
+mod count;
 mod kafka;
+mod mock;
+mod producers;
+mod topics;
 
+pub use count::{Counter, Counts};
 pub use kafka::{Cluster, kafka};
+pub use mock::{Mock, RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
+pub use producers::{builder, eventually, record, runs_out, sources};
+pub use topics::{Stored, read, read_each, topic, topic_name};

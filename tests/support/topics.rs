@@ -1,0 +1,123 @@
+//! Topics of a real Kafka, made and read by a client that is not ours.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use franking::testing::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A name that no other test uses, also not on a cluster that is used again.
+pub fn topic_name(what: &str) -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    format!("{what}.{now}.{}.{n}", std::process::id())
+}
+
+/// Makes a topic with so many partitions, and further settings.
+pub fn topic(
+    bootstrap: &str,
+    what: &str,
+    partitions: usize,
+    settings: &[(&str, &str)],
+) -> String {
+    let name = topic_name(what);
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .unwrap();
+    let mut new = NewTopic::new(
+        &name,
+        i32::try_from(partitions).unwrap(),
+        TopicReplication::Fixed(1),
+    );
+    for (name, value) in settings {
+        new = new.set(name, value);
+    }
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    let made = block_on(admin.create_topics([&new], &options), PATIENCE);
+    let made = made.expect("an answer").unwrap_or_else(|error| panic!("topic {name}: {error}"));
+    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    name
+}
+
+/// A record as another client reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+/// All records of a topic: partition by partition, by offset.
+pub fn read(bootstrap: &str, topic: &str) -> Vec<Stored> {
+    let mut all = Vec::new();
+    read_each(bootstrap, topic, |message| {
+        let headers = message.headers().map_or(vec![], |headers| {
+            headers
+                .iter()
+                .map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec)))
+                .collect()
+        });
+        all.push(Stored {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis().unwrap_or(-1),
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers,
+        });
+    });
+    all.sort_by_key(|stored| (stored.partition, stored.offset));
+    all
+}
+
+/// Shows every record that the topic has now, in the order of each partition.
+pub fn read_each(bootstrap: &str, topic: &str, mut each: impl FnMut(&BorrowedMessage<'_>)) {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "nobody")
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "false")
+        .set("check.crcs", "true")
+        .set("queued.max.messages.kbytes", "16384")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let mut left = 0;
+    let mut ends = vec![];
+    let mut list = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        let id = partition.id();
+        let (low, high) = consumer.fetch_watermarks(topic, id, PATIENCE).unwrap();
+        list.add_partition_offset(topic, id, Offset::Offset(low)).unwrap();
+        ends.push((id, high));
+        // The records of these tests are neither compacted nor transactional, so that every offset holds one.
+        left += high - low;
+    }
+    ends.sort_unstable();
+    consumer.assign(&list).unwrap();
+    let mut deadline = Instant::now() + PATIENCE;
+    while left > 0 {
+        assert!(Instant::now() < deadline, "{left} records of {topic} were not read");
+        let Some(message) = consumer.poll(Duration::from_millis(200)) else {
+            continue;
+        };
+        let message = message.unwrap();
+        if message.offset() < ends[message.partition() as usize].1 {
+            each(&message);
+            left -= 1;
+            deadline = Instant::now() + PATIENCE;
+        }
+    }
+}
