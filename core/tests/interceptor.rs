@@ -188,7 +188,6 @@ fn a_panic_on_outcome_harms_no_other() {
 #[test]
 fn one_that_only_stamps_leaves_no_hook() {
     let engine = Scripted::new();
-    let before = hooks_panicked();
     run(Stamps, &engine).unwrap();
     // In a tuple with one that observes, it is passed over.
     let log = Log::default();
@@ -200,7 +199,6 @@ fn one_that_only_stamps_leaves_no_hook() {
         taken(&log),
         ["a: send", "a: ok 1", "a: send", "a: TIMED_OUT 1", "a: send"]
     );
-    let _ = before;
     const { assert!(!<(Stamps, ()) as Interceptor>::OBSERVES) };
     const { assert!(<(Stamps, Logs) as Interceptor>::OBSERVES) };
 }
