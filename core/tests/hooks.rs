@@ -211,7 +211,7 @@ fn a_batch_gives_its_room_back_at_its_end() {
     let mut acks = Acks::new(&room, Instant::now());
     for _ in 0..3 {
         let (parts, mut flight) = Record::new("t").into_flight();
-        let _ = flight.depart(&mut Slots::default());
+        drop(flight.depart(&mut Slots::default()));
         room.reservation().admit(&mut flight, 500).unwrap();
         acks.delivered(flight, PLACED, &parts.view());
     }

@@ -160,7 +160,7 @@ proptest! {
                         continue;
                     }
                     let mut flight = Flight::default();
-                    let _ = flight.depart(&mut slots);
+                    drop(flight.depart(&mut slots));
                     handles[handle].admit(&mut flight, bytes).unwrap();
                     model.handles[handle] = Place::Idle;
                     model.used = model.used - QUANTUM + bytes;

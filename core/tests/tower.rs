@@ -22,7 +22,10 @@ use tower_service::Service;
 
 /// What the hooks of a test heard.
 #[derive(Clone, Default)]
-struct Heard(Arc<Mutex<Vec<Option<(Code, Persistence)>>>>);
+struct Heard(Arc<Mutex<Vec<End>>>);
+
+/// `None`: delivered.
+type End = Option<(Code, Persistence)>;
 
 impl Heard {
     fn hook(&self, mut record: Record) -> Record {
@@ -35,12 +38,12 @@ impl Heard {
         record
     }
 
-    fn take(&self) -> Vec<Option<(Code, Persistence)>> {
+    fn take(&self) -> Vec<End> {
         std::mem::take(&mut *self.0.lock().unwrap())
     }
 }
 
-const DROPPED: Option<(Code, Persistence)> = Some((Code::Dropped, Persistence::NotPersisted));
+const DROPPED: End = Some((Code::Dropped, Persistence::NotPersisted));
 
 fn record() -> Record {
     Record::new("orders").key("k").value("v")

@@ -3,6 +3,10 @@
 //! Records of one service tend to carry the same headers with values of the same lengths: identifiers, trace contexts,
 //! time stamps. librdkafka allocates for each header of each record, on the sending thread, and frees on the polling
 //! thread, which is the worst case for most allocators. A list that came back is written over instead.
+//!
+//! Measured with glibc's malloc on 1 M records with five headers of 55 bytes, medians of 4: `produce` took 550 ns instead
+//! of 779 (290 without headers), and the process 1,600 ns of processor time a record instead of 1,900, the mock broker's
+//! share included.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -2,7 +2,6 @@
 //!
 //! `FRANKING_NATIVE_RECORDS` sets the number of records of the long tests: `scripts/valgrind` asks for fewer.
 
-mod bench;
 mod delivery;
 mod ending;
 mod failure;
