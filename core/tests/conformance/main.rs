@@ -105,7 +105,7 @@ fn the_scripted_engine_keeps_every_promise() {
 fn an_engine_with_a_thread_of_its_own_keeps_every_promise() {
     let _alone = alone();
     for _ in 0..3 {
-        check(&mut OnMini::new(Flaw::None)).assert();
+        check(&mut OnMini::new(Flaw::None, Duration::from_secs(10))).assert();
     }
 }
 
@@ -175,8 +175,13 @@ const FLAWS: &[(Flaw, &[&str])] = &[
 fn every_flaw_is_found_by_its_clause() {
     let _alone = alone();
     for (flaw, clauses) in FLAWS {
-        let report = check(&mut OnMini::new(*flaw));
-        println!("=== {flaw:?}\n{report}");
+        // Most flaws show when nothing comes, which need not take long. Where a busy machine is slower than that, other
+        // clauses fail as well: then again, with patience.
+        let hasty = check(&mut OnMini::new(*flaw, Duration::from_millis(400)));
+        let report = match hasty.broken() == *clauses {
+            true => hasty,
+            false => check(&mut OnMini::new(*flaw, Duration::from_secs(4))),
+        };
         assert_eq!(report.broken(), *clauses, "{flaw:?}:\n{report}");
     }
 }

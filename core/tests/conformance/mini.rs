@@ -452,12 +452,17 @@ impl Drop for Guarded {
 /// The engine on the bench, with or without a flaw.
 pub(crate) struct OnMini {
     flaw: Flaw,
+    patience: Duration,
     engine: Option<Arc<Shared>>,
 }
 
 impl OnMini {
-    pub(crate) fn new(flaw: Flaw) -> Self {
-        Self { flaw, engine: None }
+    pub(crate) fn new(flaw: Flaw, patience: Duration) -> Self {
+        Self {
+            flaw,
+            patience,
+            engine: None,
+        }
     }
 
     fn engine(&self) -> &Arc<Shared> {
@@ -505,11 +510,7 @@ impl Fixture for OnMini {
     }
 
     fn patience(&self) -> Duration {
-        // A flaw shows when nothing comes: that need not take long.
-        match self.flaw {
-            Flaw::None => Duration::from_secs(10),
-            _ => Duration::from_millis(400),
-        }
+        self.patience
     }
 
     fn room(&mut self) -> Lever<Arc<Room>> {

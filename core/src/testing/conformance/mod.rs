@@ -55,6 +55,18 @@
 //!
 //! check(&mut OnTheScriptedEngine(Scripted::new())).assert();
 //! ```
+//!
+//! # A fixture with brokers
+//! | lever | with a broker of its own | with librdkafka's mock cluster |
+//! |---|---|---|
+//! | `stall`, `resume` | `SIGSTOP`, `SIGCONT` | a round-trip time longer than the stall, and none |
+//! | `fail_next` | the name of a topic whose `max.message.bytes` is 1 | an error queued for the next produce request, or that topic |
+//! | `lose_acknowledgement` | `SIGSTOP` (`resume` ends it) | a round-trip time beyond `delivery.timeout.ms` |
+//! | `stored` | a consumer from offset 0 to the end | the same |
+//!
+//! `delivery.timeout.ms` is half of the [patience](Fixture::patience); `linger.ms` is small; `topic` creates one. A stack is made
+//! in `make` like any service: layers that stamp headers may, and a retry layer leaves `fail_next`'s failure alone, since
+//! it is not transient.
 
 mod bench;
 mod close;
