@@ -90,15 +90,20 @@ impl Headers {
 
     /// Removes every header of this name and says how many there were.
     pub fn remove(&mut self, name: &str) -> usize {
-        self.remove_if(|candidate| candidate == name)
+        self.remove_bytes(|candidate| candidate == name.as_bytes())
     }
 
     /// Removes every header whose name the predicate picks and says how many there were.
     pub fn remove_if(&mut self, mut pick: impl FnMut(&str) -> bool) -> usize {
+        self.remove_bytes(|name| pick(text(name)))
+    }
+
+    #[inline]
+    fn remove_bytes(&mut self, mut pick: impl FnMut(&[u8]) -> bool) -> usize {
         let mut removed = 0;
         let mut at = 0;
         while at < self.wire.len() {
-            let (name, _, next) = entry(&self.wire, at);
+            let (name, next) = skip(&self.wire, at);
             if pick(name) {
                 self.wire.drain(at..next);
                 removed += 1;
@@ -308,7 +313,13 @@ fn put_varint(out: &mut Vec<u8>, value: i64) {
 }
 
 /// Reads what `put_varint` wrote: the value and the index behind it.
+#[inline]
 fn varint(wire: &[u8], mut at: usize) -> (i64, usize) {
+    // Names and most values are shorter than 64 bytes: one byte says so.
+    let first = wire[at];
+    if first < 0x80 {
+        return (i64::from(first >> 1) ^ -i64::from(first & 1), at + 1);
+    }
     let mut zigzag = 0u64;
     let mut shift = 0;
     loop {
@@ -320,6 +331,15 @@ fn varint(wire: &[u8], mut at: usize) -> (i64, usize) {
         }
         shift += 7;
     }
+}
+
+/// As `entry`, for who only looks at the name's bytes and goes on.
+#[inline]
+fn skip(wire: &[u8], at: usize) -> (&[u8], usize) {
+    let (length, start) = varint(wire, at);
+    let end = start + length as usize;
+    let (length, value) = varint(wire, end);
+    (&wire[start..end], value + length.max(0) as usize)
 }
 
 /// The header that begins at `at`, and the index behind it. The buffer holds only what this file wrote.

@@ -153,7 +153,8 @@ impl Room {
         self.lock().high_water
     }
 
-    /// Records that were accepted and have no final outcome yet, those in a recoverer's hands included.
+    /// Records that were accepted and have no final outcome yet, those in a recoverer's hands included. A caller can be
+    /// woken a moment before its record leaves this count: room is given back once a batch.
     pub fn outstanding(&self) -> usize {
         self.lock().ledger.generations.iter().sum()
     }

@@ -369,6 +369,22 @@ fn a_bucket_waits_for_late_records_and_for_those_in_flight() {
 }
 
 #[test]
+fn a_bucket_of_the_far_future_does_not_stay_open() {
+    let engine = Scripted::new();
+    let audit = Audit::builder()
+        .bucket(Duration::from_millis(1))
+        .delay(Duration::ZERO)
+        .build();
+    let (audit, mut stack) = stack(&engine, audit);
+    send(&mut stack, record(1).timestamp(i64::MAX)).unwrap();
+    send(&mut stack, record(1).timestamp(i64::MAX - 5)).unwrap();
+    thread::sleep(Duration::from_millis(20));
+    audit.tick();
+    assert_eq!(audit.snapshot(), []);
+    assert_eq!(records(&audit.totals()), [2, 2, 0, 0, 0]);
+}
+
+#[test]
 fn a_subscriber_that_panics_loses_no_counts() {
     struct Panics;
     impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for Panics {

@@ -326,7 +326,8 @@ impl<S: Produce + Clone + Send + 'static> Shared<S> {
             first_failure,
             last_wait: wait,
         };
-        if now.duration_since(first_failure) + wait > self.policy.deadline {
+        let starts = now.duration_since(first_failure).saturating_add(wait);
+        if starts > self.policy.deadline {
             return;
         }
         if !self.common.budget.withdraw(now) {
