@@ -42,6 +42,15 @@ impl Delivery {
         Self(Repr::Detached)
     }
 
+    /// Whether it failed already, as far as that can be told without polling it.
+    pub fn has_failed(&self) -> bool {
+        match &self.0 {
+            Repr::Ready(result) => matches!(result, Some(Err(_))),
+            Repr::Slot(slot) => matches!(*slot.lock(), State::Done(Err(_))),
+            Repr::Boxed(_) | Repr::Detached => false,
+        }
+    }
+
     /// Calls back with the outcome instead of being awaited: on the engine's thread when the acknowledgement comes, or
     /// at once, here, if it came already. One allocation. A panic in the callback is caught and counted.
     ///

@@ -12,8 +12,8 @@ use std::{
 use smallvec::SmallVec;
 
 use crate::{
-    Code, Delivery, Failed, Failure, Hook, Outcome, Parts, Persistence, Placed, Record,
-    RecordMetadata, Recover, SendError, Snapshot, View,
+    Code, Delivery, Failed, Failure, Hook, Outcome, Parts, Persistence, Placed, RecordMetadata,
+    Recover, SendError, Snapshot, View,
     delivery::{Promise, Slots},
     room::{Fate, Permit},
 };
@@ -91,7 +91,7 @@ impl Flight {
     /// As [`deliver`](Self::deliver), for a record that is answered within `call`: the metadata comes back if no
     /// caller was promised it.
     pub(crate) fn deliver_here(
-        mut self,
+        &mut self,
         placed: Placed,
         view: &View<'_>,
         at: Instant,
@@ -177,7 +177,7 @@ impl Flight {
                     guarded(|| hook.on_outcome(&outcome));
                 }
                 Frame::Recover(recover) => {
-                    let failed = Failed::new(record.into_parts(), failure, self);
+                    let failed = Failed::new(record.into_record(), failure, self);
                     guarded(|| recover.recover(failed));
                     return None;
                 }
@@ -186,7 +186,7 @@ impl Flight {
         if let Some(promise) = self.promise.take()
             && !promise.is_abandoned()
         {
-            let record = Record::from(record.into_parts());
+            let record = record.into_record();
             promise.resolve(Err(SendError::giving_back(failure, record, self.attempts)));
         }
         self.permit.take()

@@ -33,11 +33,12 @@
 //! letter) is a [`Recover`]er on the same stack of frames.
 //!
 //! # Writing an engine
-//! In `poll_ready`, [`Reservation::poll`]. In `call`: [`Record::into_flight`], [`Flight::depart`] for the future,
+//! In `poll_ready`, [`Reservation::poll`]. In `call`: [`Record::take_flight`], [`Flight::depart`] for the future,
 //! [`Reservation::admit`] for the room, then queue the record. At the acknowledgement, with no lock held, [`Acks`].
 
 #![forbid(unsafe_code)]
 
+mod clock;
 mod delivery;
 mod error;
 mod flight;
@@ -54,6 +55,7 @@ mod serializer;
 pub mod testing;
 mod topic;
 mod tower;
+mod wire;
 
 pub use self::{
     delivery::{Delivery, SendResult, Slots},

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Instant};
 
-use crate::{Failure, Headers, Parts, Placed, Topic};
+use crate::{Failure, Headers, Placed, Record, Topic};
 
 /// The end of a record's way, or of one attempt for layers inside a recoverer.
 #[derive(Clone, Copy, Debug)]
@@ -106,12 +106,12 @@ impl<'a> HeadersView<'a> {
     }
 }
 
-/// A record as an engine keeps it until the acknowledgement: it can be looked at, and turned back into [`Parts`] if it
-/// failed and somebody wants it.
+/// A record as an engine keeps it until the acknowledgement: it can be looked at, and turned back into a [`Record`] if
+/// it failed and somebody wants it.
 pub trait Snapshot {
     /// Looks at it.
     fn view(&self) -> View<'_>;
 
-    /// Turns it back into the record that was sent.
-    fn into_parts(self) -> Parts;
+    /// Turns it back into the record that was sent, without its hooks.
+    fn into_record(self) -> Record;
 }

@@ -22,15 +22,15 @@ pub trait Recover: Send + Sync + 'static {
 pub struct Failed(Option<Held>);
 
 struct Held {
-    parts: Parts,
+    record: Record,
     failure: Failure,
     flight: Flight,
 }
 
 impl Failed {
-    pub(crate) fn new(parts: Parts, failure: Failure, flight: Flight) -> Self {
+    pub(crate) fn new(record: Record, failure: Failure, flight: Flight) -> Self {
         Self(Some(Held {
-            parts,
+            record,
             failure,
             flight,
         }))
@@ -43,7 +43,7 @@ impl Failed {
 
     /// The record.
     pub fn record(&self) -> &Parts {
-        &self.held().parts
+        &self.held().record
     }
 
     /// How often the engine was called with it so far.
@@ -73,7 +73,8 @@ impl Failed {
         S: Service<Record, Response = RecordMetadata, Error = SendError>,
     {
         if let Some(held) = self.0.take() {
-            let mut record = Record::from_flight(held.parts, held.flight);
+            let mut record = held.record;
+            record.board(held.flight);
             if let Some(recover) = recover {
                 record.push_recover(recover);
             }
@@ -84,7 +85,7 @@ impl Failed {
     fn end(&mut self) {
         if let Some(held) = self.0.take() {
             held.flight
-                .fail(held.failure, held.parts, std::time::Instant::now());
+                .fail(held.failure, held.record, std::time::Instant::now());
         }
     }
 

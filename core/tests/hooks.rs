@@ -177,7 +177,8 @@ fn an_engine_that_loses_a_flight_tells_as_much() {
     let heard = Log::default();
     let mut record = Record::new("t").value("v");
     hook(&heard, "hook", &mut record);
-    let (parts, mut flight) = record.into_flight();
+    let mut parts = record;
+    let mut flight = parts.take_flight();
     let delivery = flight.depart(&mut Slots::default());
     room.reservation().admit(&mut flight, 100).unwrap();
     drop((parts, flight));
@@ -210,7 +211,8 @@ fn a_batch_gives_its_room_back_at_its_end() {
     let room = Room::new(10_000);
     let mut acks = Acks::new(&room, Instant::now());
     for _ in 0..3 {
-        let (parts, mut flight) = Record::new("t").into_flight();
+        let mut parts = Record::new("t");
+        let mut flight = parts.take_flight();
         drop(flight.depart(&mut Slots::default()));
         room.reservation().admit(&mut flight, 500).unwrap();
         acks.delivered(flight, PLACED, &parts.view());

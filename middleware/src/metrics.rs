@@ -172,8 +172,8 @@ impl Interceptor for Metrics {
     /// When the record came.
     type Token = Instant;
 
-    fn on_send(&self, _: &mut Parts) -> Result<Instant, Failure> {
-        Ok(Instant::now())
+    fn on_send(&self, record: &mut Parts) -> Result<Instant, Failure> {
+        Ok(record.now())
     }
 
     fn on_outcome(&self, came: Instant, outcome: &Outcome<'_>) {

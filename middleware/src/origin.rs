@@ -53,7 +53,6 @@ use std::{
     error::Error,
     fmt,
     sync::atomic::{AtomicU64, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use franking_core::{Failure, HeaderName, Interceptor, Parts};
@@ -124,7 +123,7 @@ impl Origin {
         if record.headers.is_empty() {
             return;
         }
-        let removed = record.headers.remove_if(|name| name.starts_with(RESERVED));
+        let removed = record.headers.remove_prefixed(RESERVED);
         if removed > 0 {
             self.removed.fetch_add(removed as u64, Ordering::Relaxed);
         }
@@ -146,13 +145,9 @@ impl Interceptor for Origin {
 
     fn on_send(&self, record: &mut Parts) -> Result<(), Failure> {
         self.remove_reserved(record);
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |now| {
-                now.as_secs() * 1000 + u64::from(now.subsec_millis())
-            });
-        record.timestamp.get_or_insert(now as i64);
-        IDS.with_borrow_mut(|ids| record.headers.stamp(&self.id, ids.next(now)));
+        let now = record.wall();
+        record.time();
+        IDS.with_borrow_mut(|ids| record.headers.stamp(&self.id, ids.next(now as u64)));
         record.headers.stamp(&self.origin, self.value.as_bytes());
         Ok(())
     }

@@ -15,13 +15,14 @@ use std::{
 use franking_core::{Code, Failure, Persistence, Record, RecordMetadata, SendError};
 
 use super::{Producer, ProducerRecord, no_room};
+use crate::engine::rdkafka::is_engine_thread;
 
 /// A producer's blocking face: [`Producer::blocking`].
 ///
 /// `send` waits for the acknowledgement on the calling thread: as long as the producer's own `max.block.ms` and
 /// `delivery.timeout.ms` allow, or until this handle's time-out or interrupt. It needs no runtime, works inside
 /// `spawn_blocking`, and refuses on a thread that runs async tasks ([`Code::WouldBlock`]), which it would keep from
-/// running others.
+/// running others, and in hooks and callbacks, which run on the engine's thread: it would wait for itself.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -89,6 +90,20 @@ impl<'p, K: 'static, V: 'static> Blocking<'p, K, V> {
                 0,
             ));
         }
+        if is_engine_thread() {
+            return Err(SendError::giving_back(
+                Failure::new(Code::WouldBlock)
+                    .detail(
+                        "a blocking send in a hook or callback would stop the engine that runs it",
+                    )
+                    .advice("send from another thread, or with try_send"),
+                record,
+                0,
+            ));
+        }
+        if self.interrupt.as_ref().is_some_and(Interrupt::is_raised) {
+            return Err(interrupted(Some(record)));
+        }
         let started = Instant::now();
         // Without one if it lies beyond all times: `max.block.ms` may be that large.
         let deadline = self
@@ -116,19 +131,28 @@ impl<'p, K: 'static, V: 'static> Blocking<'p, K, V> {
         }
     }
 
-    fn wait<F: Future>(
+    fn wait<F: Future>(&self, future: Pin<&mut F>, deadline: Option<Instant>) -> Ended<F::Output> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let ended = self.wait_with(&waker, future, deadline);
+        if let Some(interrupt) = &self.interrupt {
+            interrupt.forget(&waker);
+        }
+        ended
+    }
+
+    fn wait_with<F: Future>(
         &self,
+        waker: &Waker,
         mut future: Pin<&mut F>,
         deadline: Option<Instant>,
     ) -> Ended<F::Output> {
-        let waker = Waker::from(Arc::new(Unpark(thread::current())));
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(waker);
         loop {
             if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                 return Ended::Done(output);
             }
             if let Some(interrupt) = &self.interrupt
-                && interrupt.is_raised_or_wakes(&waker)
+                && interrupt.is_raised_or_wakes(waker)
             {
                 return Ended::Interrupted;
             }
@@ -229,11 +253,19 @@ impl Interrupt {
         if self.is_raised() {
             return true;
         }
-        // One for each thread: a waker of a send that ended wakes nobody.
         if !waiting.iter().any(|other| other.will_wake(waker)) {
             waiting.push(waker.clone());
         }
         false
+    }
+
+    /// Forgets a wait that ended: one interrupt may serve any number of sends.
+    fn forget(&self, waker: &Waker) {
+        self.0
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|other| !other.will_wake(waker));
     }
 }
 
@@ -250,4 +282,31 @@ fn runs_async_tasks() -> bool {
             .poll(&mut cx)
             .is_pending()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serializers::StringSerializer;
+
+    #[test]
+    fn an_interrupt_remembers_no_send_that_ended() {
+        let producer: Producer<String, String> = Producer::builder()
+            .property("bootstrap.servers", "127.0.0.1:1")
+            .key_serializer(StringSerializer)
+            .value_serializer(StringSerializer)
+            .build()
+            .unwrap();
+        let interrupt = Interrupt::new();
+        for _ in 0..3 {
+            let error = producer
+                .blocking()
+                .timeout(Duration::from_millis(1))
+                .interrupted_by(&interrupt)
+                .send(ProducerRecord::new("t"))
+                .unwrap_err();
+            assert_eq!(*error.code(), Code::TimedOut);
+        }
+        assert!(interrupt.0.waiting.lock().unwrap().is_empty());
+    }
 }

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use franking_core::{Code, Delivery, Failure, Parts, Record, SendError, SendResult, Serializer};
+use franking_core::{
+    Code, Delivery, Failure, Parts, Record, SendError, SendResult, Serializer, Topic,
+};
 use tracing::warn;
 
 use self::handles::Handles;
@@ -184,7 +186,10 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     /// became of the records that were outstanding at the call. Every send that waits is answered. The connections end
     /// in the background. Dropping the future does not stop the closing.
     pub fn close(&self, within: Duration) -> impl Future<Output = Closed> + Send + use<K, V> {
-        self.inner.control.close(Instant::now() + within)
+        let now = Instant::now();
+        // `Duration::MAX`, as in Java's `close()`, lies beyond all times.
+        let deadline = now.checked_add(within).unwrap_or(now + FOR_EVER);
+        self.inner.control.close(deadline)
     }
 
     /// How many partitions the topic has, asked from a broker: as a check at the start that the cluster can be reached
@@ -206,42 +211,39 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     }
 }
 
+/// Thirty years.
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
+
 impl<K: 'static, V: 'static> Inner<K, V> {
     fn serialize(&self, record: ProducerRecord<K, V>) -> Result<Record, SendError> {
         let ProducerRecord {
-            topic,
-            partition,
-            timestamp,
+            mut record,
             key,
             value,
-            mut headers,
             invalid,
         } = record;
-        let failed = |failure: Failure, topic| Err(SendError::new(failure).in_topic(topic));
+        let failed =
+            |failure: Failure, topic: &Topic| Err(SendError::new(failure).in_topic(topic.clone()));
+        let Parts { topic, headers, .. } = &mut *record;
         if let Some(invalid) = invalid {
             let failure = Failure::new(Code::InvalidRecord)
                 .detail("a header has a name that Kafka does not take")
                 .because(invalid);
             return failed(failure, topic);
         }
-        let key = match key.map(|key| self.key.serialize(&topic, &mut headers, key)) {
+        let key = match key.map(|key| self.key.serialize(topic, headers, key)) {
             Some(Err(error)) => return failed(serialization("key.serializer", error), topic),
             Some(Ok(key)) => Some(key),
             None => None,
         };
-        let value = match value.map(|value| self.value.serialize(&topic, &mut headers, value)) {
+        let value = match value.map(|value| self.value.serialize(topic, headers, value)) {
             Some(Err(error)) => return failed(serialization("value.serializer", error), topic),
             Some(Ok(value)) => Some(value),
             None => None,
         };
-        Ok(Record::from(Parts {
-            topic,
-            partition,
-            timestamp,
-            key,
-            value,
-            headers,
-        }))
+        record.key = key;
+        record.value = value;
+        Ok(record)
     }
 
     async fn enqueue(&self, record: Record) -> Result<Delivery, SendError> {

@@ -1,6 +1,8 @@
 //! What an application sends: a record with typed key and value.
 
-use franking_core::{HeaderValue, Headers, InvalidHeaderName, Topic};
+use std::fmt;
+
+use franking_core::{HeaderValue, InvalidHeaderName, Record, Topic};
 
 /// A record before it is serialized: topic, and as the application likes partition, timestamp, key, value and headers.
 ///
@@ -14,15 +16,13 @@ use franking_core::{HeaderValue, Headers, InvalidHeaderName, Topic};
 /// let deleted: ProducerRecord<String, i64> = ProducerRecord::new("payments").key("order-17".to_owned());
 /// # let _ = (paid, deleted);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a record does nothing until it is sent"]
 pub struct ProducerRecord<K, V> {
-    pub(super) topic: Topic,
-    pub(super) partition: Option<i32>,
-    pub(super) timestamp: Option<i64>,
+    /// Everything but key and value.
+    pub(super) record: Record,
     pub(super) key: Option<K>,
     pub(super) value: Option<V>,
-    pub(super) headers: Headers,
     /// The first header that was refused: the send says so.
     pub(super) invalid: Option<InvalidHeaderName>,
 }
@@ -31,12 +31,9 @@ impl<K, V> ProducerRecord<K, V> {
     /// A record to this topic with neither key nor value: a tombstone without a key, until they are set.
     pub fn new(topic: impl Into<Topic>) -> Self {
         Self {
-            topic: topic.into(),
-            partition: None,
-            timestamp: None,
+            record: Record::new(topic),
             key: None,
             value: None,
-            headers: Headers::new(),
             invalid: None,
         }
     }
@@ -55,13 +52,13 @@ impl<K, V> ProducerRecord<K, V> {
 
     /// Chooses the partition instead of the partitioner.
     pub fn partition(mut self, partition: i32) -> Self {
-        self.partition = Some(partition);
+        self.record.partition = Some(partition);
         self
     }
 
     /// Sets the time, in milliseconds since the epoch; without one it is the time of the send.
     pub fn timestamp(mut self, millis: i64) -> Self {
-        self.timestamp = Some(millis);
+        self.record.timestamp = Some(millis);
         self
     }
 
@@ -69,9 +66,23 @@ impl<K, V> ProducerRecord<K, V> {
     /// not take (empty, or with control characters) is refused by the send, with
     /// [`Code::InvalidRecord`](crate::Code::InvalidRecord).
     pub fn header(mut self, name: &str, value: impl HeaderValue) -> Self {
-        if let Err(error) = self.headers.append(name, value) {
+        if let Err(error) = self.record.headers.append(name, value) {
             self.invalid.get_or_insert(error);
         }
         self
+    }
+}
+
+// Keys and values can be confidential: only whether they are there.
+impl<K, V> fmt::Debug for ProducerRecord<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProducerRecord")
+            .field("topic", &self.record.topic)
+            .field("partition", &self.record.partition)
+            .field("timestamp", &self.record.timestamp)
+            .field("has_key", &self.key.is_some())
+            .field("has_value", &self.value.is_some())
+            .field("headers", &self.record.headers)
+            .finish_non_exhaustive()
     }
 }

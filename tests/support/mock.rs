@@ -17,10 +17,14 @@ impl Mock {
     /// With this topic.
     pub fn with_topic(topic: &str, partitions: i32) -> Self {
         let mock = Self::new();
-        mock.0
+        mock.create_topic(topic, partitions);
+        mock
+    }
+
+    pub fn create_topic(&self, topic: &str, partitions: i32) {
+        self.0
             .create_topic(topic, partitions, 1)
             .expect("a topic in the mock cluster");
-        mock
     }
 
     pub fn bootstrap(&self) -> String {

@@ -22,12 +22,7 @@ pub fn topic_name(what: &str) -> String {
 }
 
 /// Makes a topic with so many partitions, and further settings.
-pub fn topic(
-    bootstrap: &str,
-    what: &str,
-    partitions: usize,
-    settings: &[(&str, &str)],
-) -> String {
+pub fn topic(bootstrap: &str, what: &str, partitions: usize, settings: &[(&str, &str)]) -> String {
     let name = topic_name(what);
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
@@ -43,7 +38,9 @@ pub fn topic(
     }
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
     let made = block_on(admin.create_topics([&new], &options), PATIENCE);
-    let made = made.expect("an answer").unwrap_or_else(|error| panic!("topic {name}: {error}"));
+    let made = made
+        .expect("an answer")
+        .unwrap_or_else(|error| panic!("topic {name}: {error}"));
     assert!(made.iter().all(Result::is_ok), "{made:?}");
     name
 }
@@ -100,7 +97,8 @@ pub fn read_each(bootstrap: &str, topic: &str, mut each: impl FnMut(&BorrowedMes
     for partition in metadata.topics()[0].partitions() {
         let id = partition.id();
         let (low, high) = consumer.fetch_watermarks(topic, id, PATIENCE).unwrap();
-        list.add_partition_offset(topic, id, Offset::Offset(low)).unwrap();
+        list.add_partition_offset(topic, id, Offset::Offset(low))
+            .unwrap();
         ends.push((id, high));
         // The records of these tests are neither compacted nor transactional, so that every offset holds one.
         left += high - low;
@@ -109,7 +107,10 @@ pub fn read_each(bootstrap: &str, topic: &str, mut each: impl FnMut(&BorrowedMes
     consumer.assign(&list).unwrap();
     let mut deadline = Instant::now() + PATIENCE;
     while left > 0 {
-        assert!(Instant::now() < deadline, "{left} records of {topic} were not read");
+        assert!(
+            Instant::now() < deadline,
+            "{left} records of {topic} were not read"
+        );
         let Some(message) = consumer.poll(Duration::from_millis(200)) else {
             continue;
         };

@@ -267,13 +267,13 @@ impl Service<Record> for Scripted {
         self.reservation.poll(cx)
     }
 
-    fn call(&mut self, record: Record) -> Delivery {
-        let (parts, mut flight) = record.into_flight();
+    fn call(&mut self, mut record: Record) -> Delivery {
+        let mut flight = record.take_flight();
         let delivery = flight.depart(&mut self.slots);
         let admitted = self
             .reservation
-            .admit(&mut flight, parts.payload_len() + OVERHEAD);
-        self.engine.call(parts, flight, admitted);
+            .admit(&mut flight, record.payload_len() + OVERHEAD);
+        self.engine.call(record, flight, admitted);
         delivery
     }
 }
@@ -311,7 +311,7 @@ impl Default for Answer {
 }
 
 struct Queued {
-    parts: Parts,
+    parts: Record,
     flight: Flight,
     kind: Kind,
     due: Duration,
@@ -324,7 +324,7 @@ impl Queued {
 }
 
 impl Engine {
-    fn call(&self, parts: Parts, flight: Flight, admitted: Result<(), Failure>) {
+    fn call(&self, parts: Record, flight: Flight, admitted: Result<(), Failure>) {
         let refused = {
             let mut state = self.lock();
             state.calls += 1;
@@ -417,7 +417,7 @@ impl Engine {
 
 impl State {
     /// Queues a record; one that is refused at once comes back.
-    fn take_in(&mut self, parts: Parts, flight: Flight) -> Option<(Failure, Parts, Flight)> {
+    fn take_in(&mut self, parts: Record, flight: Flight) -> Option<(Failure, Record, Flight)> {
         let answer = self
             .script
             .pop_front()
@@ -469,7 +469,7 @@ impl State {
             topic: topic.clone(),
             partition,
             offset,
-            parts: queued.parts.clone(),
+            parts: (*queued.parts).clone(),
         });
         Some(offset)
     }

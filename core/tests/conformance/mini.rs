@@ -320,7 +320,8 @@ impl Service<Record> for Mini {
             Flaw::ClonesRecord => record.clone(),
             _ => record,
         };
-        let (parts, mut flight) = record.into_flight();
+        let mut parts = record;
+        let mut flight = parts.take_flight();
         let mut delivery = flight.depart(&mut self.slots);
         let bytes = match shared.flaw {
             Flaw::ChargesNothing => 0,
@@ -338,7 +339,7 @@ impl Service<Record> for Mini {
         }
         let mut queued = Queued {
             id: 0,
-            parts,
+            parts: parts.into_parts(),
             flight,
             answer: Answer::Deliver,
             first: None,

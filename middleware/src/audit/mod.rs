@@ -437,7 +437,7 @@ impl Interceptor for Audit {
     type Token = Ticket;
 
     fn on_send(&self, record: &mut Parts) -> Result<Ticket, Failure> {
-        let at = *record.timestamp.get_or_insert_with(now);
+        let at = record.time();
         let len =
             record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
@@ -531,9 +531,7 @@ fn millis(duration: Duration) -> i64 {
 fn now() -> i64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |now| {
-            now.as_secs() as i64 * 1000 + i64::from(now.subsec_millis())
-        })
+        .map_or(0, millis)
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::{io, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod demo;
+mod stack;
 mod terminal;
 
 /// librdkafka allocates each header on one thread and frees it on another, which is most of what headers cost it. With
@@ -35,12 +37,18 @@ Colour is for terminals only, and NO_COLOR turns it off.";
 
 #[derive(Subcommand)]
 enum Command {
+    /// Watch a small shop: provenance, traces, faults, retries and the audit, on a Kafka inside this process
+    Demo(demo::Args),
+    /// Print the default stack: which layers a record passes, and why they stand in this order
+    Stack(stack::Args),
     /// Measure what a record costs this process, with and without layers, beside a peer
     Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Stack(args) => stack::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
     match result {

@@ -20,7 +20,7 @@ use std::{
 };
 
 use franking_core::{
-    Acks, Delivery, Failure, Flight, HeaderList as _, HeadersView, Parts, Record, RecordMetadata,
+    Acks, Delivery, Failure, Flight, HeaderList as _, HeadersView, Record, RecordMetadata,
     Reservation, Room, SendError, Slots, Snapshot, Topic, View,
 };
 use tower_service::Service;
@@ -39,6 +39,7 @@ mod statistics;
 mod worker;
 
 pub use self::statistics::Statistics;
+pub(crate) use self::worker::is_engine_thread;
 
 /// What librdkafka and this engine hold for a record beside its payload: measured at 514 bytes, and 110 a header.
 const RECORD_OVERHEAD: usize = 512;
@@ -130,9 +131,14 @@ impl RdkafkaEngine {
         self.shared.statistics()
     }
 
+    /// Gives back what `poll_ready` reserved for a record that needs no room, as it was refused.
+    fn give_back_reservation(&mut self) {
+        self.reservation = self.shared.room.reservation();
+    }
+
     /// Settles a record that librdkafka did not take. No lock is held here: hooks run.
-    fn reject(&self, failure: Failure, parts: Parts, flight: Flight) {
-        Acks::new(&self.shared.room, Instant::now()).failed(flight, failure, parts);
+    fn reject(&self, failure: Failure, record: Record, flight: Flight) {
+        Acks::new(&self.shared.room, Instant::now()).failed(flight, failure, record);
     }
 }
 
@@ -165,55 +171,50 @@ impl Service<Record> for RdkafkaEngine {
         self.reservation.poll(cx)
     }
 
-    fn call(&mut self, record: Record) -> Delivery {
-        let (parts, mut flight) = record.into_flight();
+    fn call(&mut self, mut record: Record) -> Delivery {
+        let mut flight = record.take_flight();
         let delivery = flight.depart(&mut self.slots);
 
-        let charge = parts.payload_len() + RECORD_OVERHEAD + HEADER_OVERHEAD * parts.headers.len();
+        let charge =
+            record.payload_len() + RECORD_OVERHEAD + HEADER_OVERHEAD * record.headers.len();
         if charge > self.shared.room.capacity() {
             let failure = outcomes::larger_than_buffer(charge, self.shared.room.capacity());
-            self.reject(failure, parts, flight);
+            self.give_back_reservation();
+            self.reject(failure, record, flight);
             return delivery;
         }
-        if let Err(failure) = outcomes::check(&parts) {
-            self.reject(failure, parts, flight);
+        if let Err(failure) = outcomes::check(&record) {
+            self.give_back_reservation();
+            self.reject(failure, record, flight);
             return delivery;
         }
         if let Err(failure) = self.reservation.admit(&mut flight, charge) {
-            self.reject(failure, parts, flight);
+            self.reject(failure, record, flight);
             return delivery;
         }
 
-        let Parts {
-            topic,
-            partition,
-            timestamp,
-            key,
-            value,
-            headers,
-        } = parts;
         let in_flight = InFlight {
-            topic: topic.clone(),
-            partition,
-            timestamp,
+            topic: record.topic.clone(),
+            partition: record.partition,
+            timestamp: record.timestamp,
             flight,
         };
+        let (key, value) = (record.key.take(), record.value.take());
         let rejected = {
             let client = self.shared.client();
             match &*client {
                 Some(client) => client
                     .produce(
-                        &topic,
-                        partition.unwrap_or(-1),
-                        timestamp,
+                        &record.topic,
+                        record.partition.unwrap_or(-1),
+                        record.timestamp,
                         key,
                         value,
-                        headers.iter(),
+                        record.headers.iter(),
                         in_flight,
                     )
-                    .err()
-                    .map(|rejected| (Some(rejected.code), rejected)),
-                None => Some((
+                    .map_err(|rejected| (Some(rejected.code), rejected)),
+                None => Err((
                     None,
                     Rejected {
                         code: 0,
@@ -224,26 +225,15 @@ impl Service<Record> for RdkafkaEngine {
                 )),
             }
         };
-        if let Some((code, rejected)) = rejected {
-            let InFlight {
-                topic,
-                partition,
-                timestamp,
-                flight,
-            } = rejected.user;
-            let parts = Parts {
-                topic,
-                partition,
-                timestamp,
-                key: rejected.key,
-                value: rejected.value,
-                headers,
-            };
+        // Here, with no lock held: hooks run.
+        if let Err((code, rejected)) = rejected {
+            record.key = rejected.key;
+            record.value = rejected.value;
             let failure = match code {
-                Some(code) => self.shared.rejected(code, &parts),
+                Some(code) => self.shared.rejected(code, &record),
                 None => super::closed(),
             };
-            self.reject(failure, parts, flight);
+            self.reject(failure, record, rejected.user.flight);
         }
         delivery
     }
@@ -271,22 +261,19 @@ impl Snapshot for Reported<'_> {
         }
     }
 
-    fn into_parts(self) -> Parts {
-        let mut parts = Parts {
-            topic: self.topic.clone(),
-            partition: self.partition,
-            timestamp: self.timestamp,
-            key: self.key,
-            value: self.value,
-            ..Parts::default()
-        };
+    fn into_record(self) -> Record {
+        let mut record = Record::new(self.topic);
+        record.partition = self.partition;
+        record.timestamp = self.timestamp;
+        record.key = self.key;
+        record.value = self.value;
         let mut index = 0;
         while let Some((name, value)) = self.headers.header(index) {
             // Names were checked when they came in.
-            let _ = parts.headers.append(name, value);
+            let _ = record.headers.append(name, value);
             index += 1;
         }
-        parts
+        record
     }
 }
 

@@ -149,6 +149,12 @@ pub(super) fn may_pass(code: i32) -> bool {
     code == 3 || codes::TRANSIENT.contains(&code)
 }
 
+/// Whether this code means that no broker answered.
+pub(super) fn is_unreachable(code: i32) -> bool {
+    // _TRANSPORT, _ALL_BROKERS_DOWN
+    [codes::TIMED_OUT, -195, -187].contains(&code)
+}
+
 /// Whether this code of a rejected record means that it is too large.
 pub(super) fn is_too_large(code: i32) -> bool {
     code == 10

@@ -1,6 +1,7 @@
 //! The engine's thread: reports, logs, statistics, and the end.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io,
     sync::{
@@ -269,7 +270,17 @@ pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<Arc<Lifeline>> {
     Ok(lifeline)
 }
 
+thread_local! {
+    static SERVES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is an engine's thread, on which hooks and callbacks run: to wait for an outcome here is to wait for ever.
+pub(crate) fn is_engine_thread() -> bool {
+    SERVES.get()
+}
+
 fn run(shared: &Arc<Shared>) {
+    SERVES.set(true);
     let Some(client) = shared.client().clone() else {
         return;
     };
@@ -484,6 +495,8 @@ pub(super) fn ask_partitions(
 
 fn partitions(shared: &Shared, topic: &str, timeout: Duration) -> Result<usize, Failure> {
     let deadline = Instant::now() + timeout;
+    let mut slice = Duration::from_secs(1);
+    let mut answered = None;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         // In slices, so that a producer that is closed meanwhile does not wait for the answer.
@@ -491,14 +504,28 @@ fn partitions(shared: &Shared, topic: &str, timeout: Duration) -> Result<usize, 
         let Some(client) = client else {
             return Err(closed());
         };
-        match client.partitions(topic, left.min(Duration::from_secs(1))) {
+        match client.partitions(topic, left.min(slice)) {
             Ok(partitions) => return Ok(partitions),
             // The brokers are not reached yet, or the topic is just being created.
             Err(code) if outcomes::may_pass(code) && !left.is_zero() => {
+                match code {
+                    // Perhaps the cluster is only slow: each slice asks anew.
+                    outcomes::codes::TIMED_OUT => slice *= 2,
+                    code => answered = Some(code),
+                }
                 thread::sleep(Duration::from_millis(50).min(left));
             }
             Err(code) => {
-                return Err(outcomes::failure(code).setting("bootstrap.servers"));
+                // That the time is over says less than what was answered meanwhile.
+                let code = match code {
+                    outcomes::codes::TIMED_OUT => answered.unwrap_or(code),
+                    code => code,
+                };
+                let failure = outcomes::failure(code);
+                return Err(match outcomes::is_unreachable(code) {
+                    true => failure.setting("bootstrap.servers"),
+                    false => failure,
+                });
             }
         }
     }

@@ -8,12 +8,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use franking::{Delivery, Producer, ProducerBuilder, ProducerRecord, serializers::BytesSerializer};
+use franking::{
+    DefaultStack, Delivery, Producer, ProducerBuilder, ProducerRecord,
+    middleware::{metrics::Metrics, trace::Trace},
+    serializers::BytesSerializer,
+};
 
 use super::{
     Args, StackKind,
     measure::{Measured, Meter},
-    provenance::Stamps,
+    provenance::{self, Stamps},
+    telemetry::Telemetry,
     window::{Outcome, Window},
     workload::Workload,
 };
@@ -24,7 +29,21 @@ pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, Bo
         .properties(workload.properties.clone())
         .key_serializer(BytesSerializer)
         .value_serializer(BytesSerializer);
-    let producer = builder.build()?;
+    let telemetry;
+    let producer = match args.stack {
+        StackKind::Full => {
+            let installed = Telemetry::install(args.sampled)?;
+            let stack = DefaultStack::new(provenance::origin()?)
+                .trace(Trace::new(installed.tracer()))
+                .metrics(Metrics::new(&installed.meter()));
+            telemetry = Some(installed);
+            builder.layer(stack).build()?
+        }
+        StackKind::None | StackKind::Headers => {
+            telemetry = None;
+            builder.build()?
+        }
+    };
     producer.partitions_for(&workload.topic).await?;
 
     let mut stamps = match args.stack {
@@ -50,6 +69,9 @@ pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, Bo
     }
     let measured = window.drain().await.stop()?;
     producer.close(Duration::from_secs(10)).await;
+    if let Some(telemetry) = telemetry {
+        telemetry.shutdown()?;
+    }
     Ok(measured)
 }
 

@@ -27,6 +27,7 @@ mod engine;
 mod future_producer;
 mod measure;
 mod provenance;
+mod telemetry;
 mod window;
 mod workload;
 

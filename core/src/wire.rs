@@ -1,0 +1,59 @@
+//! Bytes that mostly fit where they are.
+
+use std::ops::{Deref, Range};
+
+use arrayvec::ArrayVec;
+
+/// So many bytes lie in the record's own memory: the stamps of a whole stack are about 310 with the default layers, and
+/// then need no allocation of their own.
+const INLINE: usize = 384;
+
+/// A growing list of bytes, the first [`INLINE`] of them in place. Only appended to, mostly, so an append is one copy.
+#[derive(Clone, Default)]
+pub(crate) struct Wire {
+    inline: ArrayVec<u8, INLINE>,
+    /// Everything, once it did not fit.
+    spilled: Option<Vec<u8>>,
+}
+
+impl Wire {
+    pub(crate) fn extend(&mut self, bytes: &[u8]) {
+        if self.spilled.is_some() || self.inline.try_extend_from_slice(bytes).is_err() {
+            self.spill(bytes);
+        }
+    }
+
+    pub(crate) fn push(&mut self, byte: u8) {
+        if self.spilled.is_some() || self.inline.try_push(byte).is_err() {
+            self.spill(&[byte]);
+        }
+    }
+
+    #[cold]
+    fn spill(&mut self, bytes: &[u8]) {
+        let spilled = self.spilled.get_or_insert_with(|| {
+            let mut all = Vec::with_capacity(2 * (self.inline.len() + bytes.len()));
+            all.extend_from_slice(&self.inline);
+            all
+        });
+        spilled.extend_from_slice(bytes);
+    }
+
+    pub(crate) fn remove(&mut self, range: Range<usize>) {
+        match &mut self.spilled {
+            Some(spilled) => drop(spilled.drain(range)),
+            None => drop(self.inline.drain(range)),
+        }
+    }
+}
+
+impl Deref for Wire {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.spilled {
+            Some(spilled) => spilled,
+            None => &self.inline,
+        }
+    }
+}
