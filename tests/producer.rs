@@ -1298,3 +1298,79 @@ async fn partitions_are_shared_out_among_keys() {
     assert_eq!(partitions.len(), 10);
     assert!(partitions.iter().all(|&p| p < partition(10)));
 }
+
+/// A foreign layer that sheds some records, as tower's own do.
+#[derive(Clone)]
+struct Shed<S>(S);
+
+impl<S: franking::Produce> tower::Service<franking::Record> for Shed<S> {
+    type Response = franking::RecordMetadata;
+    type Error = franking::BoxError;
+    type Future = std::pin::Pin<
+        Box<dyn Future<Output = Result<franking::RecordMetadata, franking::BoxError>> + Send>,
+    >;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), franking::BoxError>> {
+        self.0.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, record: franking::Record) -> Self::Future {
+        if record.value.as_deref() == Some(b"no") {
+            return Box::pin(async { Err("shed".into()) });
+        }
+        let sent = self.0.call(record);
+        Box::pin(async move { sent.await.map_err(Into::into) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_that_a_foreign_layer_sheds_keep_no_room_from_others() {
+    let mock = Mock::with_topic("t", 1);
+    let producer = builder(mock.bootstrap())
+        .property("buffer.memory", "16384")
+        .property("max.block.ms", "10000")
+        .layer(franking::tower(tower_layer::layer_fn(Shed)))
+        .build()
+        .unwrap();
+    producer.send(record("t", "first")).await.unwrap();
+    mock.round_trip(Duration::from_secs(100));
+    while producer.try_send(record("t", "v".repeat(100))).is_ok() {}
+    let waiting: Vec<_> = (0..64)
+        .map(|_| {
+            let producer = producer.clone();
+            tokio::spawn(async move { producer.send(record("t", "no")).await.unwrap_err() })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    mock.round_trip(Duration::ZERO);
+    mock.down();
+    mock.up();
+    for task in waiting {
+        let error = task.await.unwrap();
+        assert_ne!(*error.code(), Code::NoRoom, "{error}");
+    }
+    producer.flush().await;
+    assert_eq!(producer.room().used(), 0);
+}
+
+#[test]
+fn a_full_buffer_in_a_runtime_without_time_is_refused_and_not_a_panic() {
+    let mock = Mock::with_topic("t", 1);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let producer = builder(mock.bootstrap())
+            .property("buffer.memory", "16384")
+            .build()
+            .unwrap();
+        mock.down();
+        while producer.try_send(record("t", "v".repeat(100))).is_ok() {}
+        let error = producer.send(record("t", "v")).await.unwrap_err();
+        assert_eq!(*error.code(), Code::WouldBlock);
+        assert!(error.into_record().is_some());
+    });
+}

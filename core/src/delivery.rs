@@ -42,12 +42,13 @@ impl Delivery {
         Self(Repr::Detached)
     }
 
-    /// Whether it failed already, as far as that can be told without polling it.
-    pub fn has_failed(&self) -> bool {
+    /// Whether it failed already, or that cannot be told without polling it.
+    pub fn may_have_failed(&self) -> bool {
         match &self.0 {
             Repr::Ready(result) => matches!(result, Some(Err(_))),
             Repr::Slot(slot) => matches!(*slot.lock(), State::Done(Err(_))),
-            Repr::Boxed(_) | Repr::Detached => false,
+            Repr::Boxed(_) => true,
+            Repr::Detached => false,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -254,18 +255,27 @@ impl<K: 'static, V: 'static> Inner<K, V> {
             Poll::Ready(Err(error)) => return Err(with_record(error, record)),
             Poll::Pending => {}
         }
-        if tokio::runtime::Handle::try_current().is_err() {
-            let failure = Failure::new(Code::WouldBlock)
-                .detail("the buffer is full, and to wait for max.block.ms takes a tokio runtime")
-                .advice("send from a tokio runtime with time enabled, or use blocking()");
-            return Err(SendError::giving_back(failure, record, 0));
-        }
-        match tokio::time::timeout(self.max_block, handle.ready()).await {
+        let waited = match within(self.max_block, handle.ready()) {
+            Some(waiting) => waiting.await,
+            None => {
+                let failure = Failure::new(Code::WouldBlock)
+                    .detail("the buffer is full, and to wait for max.block.ms takes a tokio runtime with time enabled")
+                    .advice("send from such a runtime, or use blocking()");
+                return Err(SendError::giving_back(failure, record, 0));
+            }
+        };
+        match waited {
             Ok(Ok(())) => Ok(handle.call(record)),
             Ok(Err(error)) => Err(with_record(error, record)),
             Err(_) => Err(no_room(record, self.max_block)),
         }
     }
+}
+
+/// A time-out, where there is a timer. tokio panics where there is no runtime, or one without time, and has no question
+/// for that.
+fn within<F: Future>(time: Duration, future: F) -> Option<tokio::time::Timeout<F>> {
+    catch_unwind(AssertUnwindSafe(|| tokio::time::timeout(time, future))).ok()
 }
 
 fn serialization(setting: &'static str, error: franking_core::BoxError) -> Failure {

@@ -9,6 +9,9 @@ use super::{Statistics, worker::Shared};
 /// A gauge: name, unit, description, and how to read it.
 type Gauge<S> = (&'static str, &'static str, &'static str, fn(&S) -> f64);
 
+/// Reads a gauge, if there is something to read it from.
+type Value<S> = fn(&Shared, fn(&S) -> f64) -> Option<f64>;
+
 /// Known at any time.
 const ENGINE: &[Gauge<Shared>] = &[
     (
@@ -123,7 +126,7 @@ fn register<S: 'static>(
     engine: &Arc<Shared>,
     attributes: &[KeyValue; 1],
     gauges: &'static [Gauge<S>],
-    value: fn(&Shared, fn(&S) -> f64) -> Option<f64>,
+    value: Value<S>,
 ) {
     for &(name, unit, description, read) in gauges {
         let engine: Weak<Shared> = Arc::downgrade(engine);

@@ -337,10 +337,10 @@ fn serve(shared: &Arc<Shared>, client: &Client<InFlight>) -> Option<Instant> {
                 }
                 records if !warned => {
                     warned = true;
-                    warn!(
+                    // The producer warns; this is for who holds engines by themselves.
+                    info!(
                         records,
-                        "the producer was dropped with records in flight; they are delivered in the background while \
-                         the process lives. Call close() to wait for them"
+                        "the last handle of an engine is gone; its records in flight are delivered in the background"
                     );
                 }
                 _ => {}
