@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use crate::{RecordMetadata, SendError, flight::guarded};
+use crate::{RecordMetadata, SendError, guard::guarded};
 
 /// What a send resolves to.
 pub type SendResult = Result<RecordMetadata, SendError>;

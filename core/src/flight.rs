@@ -1,13 +1,6 @@
 //! What travels with a record beside its parts, and how it is unwound.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use smallvec::SmallVec;
 
@@ -15,6 +8,7 @@ use crate::{
     Code, Delivery, Failed, Failure, Hook, Outcome, Parts, Persistence, Placed, RecordMetadata,
     Recover, SendError, Snapshot, View,
     delivery::{Promise, Slots},
+    guard::guarded,
     room::{Fate, Permit},
 };
 
@@ -209,26 +203,5 @@ fn metadata(placed: Placed, view: &View<'_>) -> RecordMetadata {
         timestamp: placed.timestamp.or(view.timestamp),
         serialized_key_size: view.key.map(<[u8]>::len),
         serialized_value_size: view.value.map(<[u8]>::len),
-    }
-}
-
-static PANICKED: AtomicU64 = AtomicU64::new(0);
-
-/// How many hooks, callbacks, recoverers and interceptors of this process panicked. Each panic was caught and harmed no
-/// other record; a number above 0 is a defect in one of them.
-pub fn hooks_panicked() -> u64 {
-    PANICKED.load(Ordering::Relaxed)
-}
-
-/// Runs somebody else's code so that its panic stays its own.
-pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(run)) {
-        Ok(value) => Some(value),
-        Err(payload) => {
-            PANICKED.fetch_add(1, Ordering::Relaxed);
-            // What was thrown may panic when it is dropped.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-            None
-        }
     }
 }

@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use crate::{
     Code, Failure, Hook, Outcome, Parts, Produce, Record, RecordMetadata, SendError, Snapshot,
-    flight::guarded,
+    guard::guarded,
 };
 
 /// Looks at a record on its way in, may change or refuse it, and hears its outcome.

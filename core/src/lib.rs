@@ -42,6 +42,7 @@ mod clock;
 mod delivery;
 mod error;
 mod flight;
+mod guard;
 mod headers;
 mod interceptor;
 mod metadata;
@@ -60,7 +61,8 @@ mod wire;
 pub use self::{
     delivery::{Delivery, SendResult, Slots},
     error::{BoxError, Code, Failure, Persistence, SendError},
-    flight::{Flight, hooks_panicked},
+    flight::Flight,
+    guard::hooks_panicked,
     headers::{HeaderName, HeaderValue, Headers, InvalidHeaderName, Iter as HeadersIter},
     interceptor::{Intercepted, Interceptor, InterceptorLayer},
     metadata::{Placed, RecordMetadata},

@@ -15,7 +15,7 @@ use franking::{
 };
 
 use super::{
-    Args, StackKind,
+    Args, SETTLE, StackKind,
     measure::{Measured, Meter},
     provenance::{self, Stamps},
     telemetry::Telemetry,
@@ -45,6 +45,7 @@ pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, Bo
         }
     };
     producer.partitions_for(&workload.topic).await?;
+    tokio::time::sleep(SETTLE).await;
 
     let mut stamps = match args.stack {
         StackKind::Headers => Some(Stamps::new()?),

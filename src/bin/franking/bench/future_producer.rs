@@ -15,7 +15,7 @@ use rdkafka::{
 };
 
 use super::{
-    Args, StackKind, WINDOW,
+    Args, SETTLE, StackKind, WINDOW,
     measure::{Measured, Meter},
     provenance::Stamps,
     window::{Outcome, Window},
@@ -36,6 +36,7 @@ pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, Bo
     producer
         .client()
         .fetch_metadata(Some(&workload.topic), Duration::from_secs(8))?;
+    tokio::time::sleep(SETTLE).await;
 
     let mut stamps = match args.stack {
         StackKind::Headers => Some(Stamps::new()?),

@@ -7,7 +7,7 @@
 //! - The properties: what [`Config`](franking::config::Config) makes for the engine is given to rust-rdkafka too.
 //! - One task sends; up to [`WINDOW`] records are in flight; their futures are awaited in order.
 //! - What is measured: from the first send to the last acknowledgement, user and system time of all threads. Start,
-//!   metadata and the end are outside.
+//!   metadata, the producer id and the end are outside.
 //!
 //! # What differs
 //! - `queue.buffering.max.messages` and `.kbytes`: the engine counts room itself and switches librdkafka's limits off.
@@ -15,7 +15,7 @@
 //! - rust-rdkafka copies key and value, as its API does. The engine keeps the record's `Bytes`: here they are clones of a
 //!   thousand values made before, so neither client pays for making them.
 
-use std::{collections::BTreeMap, io::Write, process::ExitCode};
+use std::{collections::BTreeMap, io::Write, process::ExitCode, time::Duration};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -36,6 +36,10 @@ use workload::Workload;
 
 /// Records in flight, at most.
 const WINDOW: usize = 100_000;
+
+/// Between a client's metadata and its first record. An idempotent librdkafka asks for its producer id in the background;
+/// if no connection is up when it first looks, it looks again after 500 ms, and all records wait for that.
+const SETTLE: Duration = Duration::from_millis(700);
 
 const HELP: &str = "\
 Examples:

@@ -1,0 +1,27 @@
+//! Somebody else's code, and its panics.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+static PANICKED: AtomicU64 = AtomicU64::new(0);
+
+/// How many hooks, callbacks, recoverers and interceptors of this process panicked. Each panic was caught and harmed no
+/// other record; a number above 0 is a defect in one of them.
+pub fn hooks_panicked() -> u64 {
+    PANICKED.load(Ordering::Relaxed)
+}
+
+/// Runs somebody else's code so that its panic stays its own.
+pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            PANICKED.fetch_add(1, Ordering::Relaxed);
+            // What was thrown may panic when it is dropped.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            None
+        }
+    }
+}
