@@ -26,15 +26,18 @@ use franking_core::{
 use tower_service::Service;
 
 use self::{
+    ending::{Hurry, Lifeline},
     native::{Client, HeaderList, Rejected},
-    worker::{Lifeline, Shared},
+    worker::Shared,
 };
 use super::{Closed, Control, Task};
 use crate::config::{self, Config};
 
+mod ending;
 mod metrics;
 mod native;
 pub mod outcomes;
+mod partitions;
 mod statistics;
 mod worker;
 
@@ -101,10 +104,11 @@ impl RdkafkaEngine {
             config.acks() == config::Acks::None,
             config.max_request_size(),
         ));
-        let lifeline = worker::spawn(Arc::clone(&shared)).map_err(|error| StartError {
+        worker::spawn(Arc::clone(&shared)).map_err(|error| StartError {
             property: None,
             message: error.to_string(),
         })?;
+        let lifeline = Arc::new(Lifeline::of(&shared));
         metrics::observe(
             &opentelemetry::global::meter("franking"),
             &shared,
@@ -294,7 +298,7 @@ impl Control for RdkafkaControl {
     }
 
     fn flush(&self) -> Task<()> {
-        let hurry = worker::Hurry::start(&self.shared);
+        let hurry = Hurry::start(&self.shared);
         let flushed = self.shared.room.flushed();
         // The handle stays alive while somebody waits.
         let lifeline = Arc::clone(&self.lifeline);
@@ -309,7 +313,7 @@ impl Control for RdkafkaControl {
     }
 
     fn partitions(&self, topic: &str, timeout: Duration) -> Task<Result<usize, Failure>> {
-        worker::ask_partitions(&self.shared, topic.to_owned(), timeout)
+        partitions::ask(&self.shared, topic.to_owned(), timeout)
     }
 }
 

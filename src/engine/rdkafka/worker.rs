@@ -2,13 +2,12 @@
 
 use std::{
     cell::Cell,
-    future::poll_fn,
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    task::{Poll, Waker},
+    task::Waker,
     thread,
     time::{Duration, Instant},
 };
@@ -17,8 +16,9 @@ use franking_core::{Acks, Code, Failure, Parts, Persistence, Placed, Room, Snaps
 use tracing::{debug, error, info, warn};
 
 use super::{
-    super::{Closed, Task, closed},
+    super::{Closed, closed},
     ClientCell, InFlight, Reported, Statistics,
+    ending::Hurry,
     native::{Client, Event, Orphan, Reports, error_name},
     outcomes::{self, Offsets},
 };
@@ -53,13 +53,13 @@ pub(super) struct Shared {
 
 /// How the engine ends.
 #[derive(Default)]
-struct Ending {
+pub(super) struct Ending {
     /// The last handle is gone.
-    deserted: bool,
+    pub(super) deserted: bool,
     /// Somebody closed the engine: by when, and the ends of records that were settled before.
-    closing: Option<(Instant, Totals)>,
-    done: Option<Closed>,
-    waiting: Vec<Waker>,
+    pub(super) closing: Option<(Instant, Totals)>,
+    pub(super) done: Option<Closed>,
+    pub(super) waiting: Vec<Waker>,
 }
 
 impl Shared {
@@ -126,11 +126,11 @@ impl Shared {
         self.slow_hooks.load(Ordering::Relaxed)
     }
 
-    fn ending(&self) -> MutexGuard<'_, Ending> {
+    pub(super) fn ending(&self) -> MutexGuard<'_, Ending> {
         lock(&self.ending)
     }
 
-    fn wake_worker(&self) {
+    pub(super) fn wake_worker(&self) {
         if let Some(client) = &*self.client() {
             client.wake();
         }
@@ -262,12 +262,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 // === the thread ===
 
 /// Starts the engine's thread.
-pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<Arc<Lifeline>> {
-    let lifeline = Arc::new(Lifeline(Arc::clone(&shared)));
+pub(super) fn spawn(shared: Arc<Shared>) -> io::Result<()> {
     thread::Builder::new()
         .name("franking-rdkafka".into())
         .spawn(move || run(&shared))?;
-    Ok(lifeline)
+    Ok(())
 }
 
 thread_local! {
@@ -390,143 +389,4 @@ fn finish(shared: &Shared, before: Option<Totals>) {
         std::mem::take(&mut ending.waiting)
     };
     waiting.into_iter().for_each(Waker::wake);
-}
-
-/// What every handle holds: when the last one goes, the engine ends by itself.
-pub(super) struct Lifeline(Arc<Shared>);
-
-impl Lifeline {
-    /// Takes no more records, and tells the thread to wind up by the deadline.
-    pub(super) fn close(&self, deadline: Instant) -> impl Future<Output = Closed> + Send + use<> {
-        let shared = Arc::clone(&self.0);
-        let before = shared.room.totals();
-        shared.room.refuse(closed());
-        {
-            let mut ending = shared.ending();
-            let (earliest, before) = ending.closing.unwrap_or((deadline, before));
-            ending.closing = Some((earliest.min(deadline), before));
-        }
-        shared.wake_worker();
-        poll_fn(move |cx| {
-            let mut ending = shared.ending();
-            match ending.done {
-                Some(done) => Poll::Ready(done),
-                None => {
-                    if !ending
-                        .waiting
-                        .iter()
-                        .any(|waker| waker.will_wake(cx.waker()))
-                    {
-                        ending.waiting.push(cx.waker().clone());
-                    }
-                    Poll::Pending
-                }
-            }
-        })
-    }
-}
-
-impl Drop for Lifeline {
-    /// Only leaves word: this may be the engine's own thread, or a runtime's.
-    fn drop(&mut self) {
-        self.0.ending().deserted = true;
-        self.0.wake_worker();
-    }
-}
-
-/// While one is held, librdkafka sends without lingering.
-///
-/// `rd_kafka_flush` blocks its caller, so it is called on a thread of its own, in slices short enough that a closing
-/// engine does not wait for it.
-pub(super) struct Hurry(Arc<AtomicBool>);
-
-impl Hurry {
-    pub(super) fn start(shared: &Arc<Shared>) -> Self {
-        let done = Arc::new(AtomicBool::new(false));
-        let hurry = Self(Arc::clone(&done));
-        let shared = Arc::clone(shared);
-        // Without the thread the records still go, after `linger.ms`.
-        let _ = thread::Builder::new()
-            .name("franking-flush".into())
-            .spawn(move || {
-                while !done.load(Ordering::Relaxed) {
-                    match &*shared.client() {
-                        Some(client) => client.flush(Duration::from_millis(5)),
-                        None => return,
-                    };
-                    thread::sleep(Duration::from_millis(1));
-                }
-            });
-        hurry
-    }
-}
-
-impl Drop for Hurry {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Asks a broker on a thread of its own: librdkafka's call blocks.
-pub(super) fn ask_partitions(
-    shared: &Arc<Shared>,
-    topic: String,
-    timeout: Duration,
-) -> Task<Result<usize, Failure>> {
-    let (answer, asked) = tokio::sync::oneshot::channel();
-    let shared = Arc::clone(shared);
-    let spawned = thread::Builder::new()
-        .name("franking-metadata".into())
-        .spawn(move || {
-            let _ = answer.send(partitions(&shared, &topic, timeout));
-        });
-    Box::pin(async move {
-        match spawned {
-            Ok(_) => asked.await.unwrap_or_else(|_| Err(closed())),
-            Err(error) => Err(Failure::new(Code::Broker {
-                number: outcomes::codes::TIMED_OUT,
-                name: error_name(outcomes::codes::TIMED_OUT).into(),
-            })
-            .detail("no thread could be started to ask for the topic's partitions")
-            .because(error)),
-        }
-    })
-}
-
-fn partitions(shared: &Shared, topic: &str, timeout: Duration) -> Result<usize, Failure> {
-    let deadline = Instant::now() + timeout;
-    let mut slice = Duration::from_secs(1);
-    let mut answered = None;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        // In slices, so that a producer that is closed meanwhile does not wait for the answer.
-        let client = shared.client().clone();
-        let Some(client) = client else {
-            return Err(closed());
-        };
-        match client.partitions(topic, left.min(slice)) {
-            Ok(partitions) => return Ok(partitions),
-            // The brokers are not reached yet, or the topic is just being created.
-            Err(code) if outcomes::may_pass(code) && !left.is_zero() => {
-                match code {
-                    // Perhaps the cluster is only slow: each slice asks anew.
-                    outcomes::codes::TIMED_OUT => slice *= 2,
-                    code => answered = Some(code),
-                }
-                thread::sleep(Duration::from_millis(50).min(left));
-            }
-            Err(code) => {
-                // That the time is over says less than what was answered meanwhile.
-                let code = match code {
-                    outcomes::codes::TIMED_OUT => answered.unwrap_or(code),
-                    code => code,
-                };
-                let failure = outcomes::failure(code);
-                return Err(match outcomes::is_unreachable(code) {
-                    true => failure.setting("bootstrap.servers"),
-                    false => failure,
-                });
-            }
-        }
-    }
 }
