@@ -177,9 +177,17 @@ impl Promise {
     }
 
     pub(crate) fn resolve(self, result: SendResult) {
+        self.resolve_with(|| result);
+    }
+
+    /// Resolves with what this makes, under the slot's lock: for core's own code only. It is not made for nobody.
+    pub(crate) fn resolve_with(self, make: impl FnOnce() -> SendResult) {
         let mut state = self.0.lock();
+        if matches!(*state, State::Abandoned) {
+            return;
+        }
+        let result = make();
         match mem::replace(&mut *state, State::Abandoned) {
-            State::Abandoned => drop(state),
             State::Waiting(waker) => {
                 *state = State::Done(result);
                 drop(state);
@@ -189,7 +197,7 @@ impl Promise {
                 drop(state);
                 guarded(|| callback(result));
             }
-            State::Pending | State::Done(_) => *state = State::Done(result),
+            State::Pending | State::Done(_) | State::Abandoned => *state = State::Done(result),
         }
     }
 }

@@ -74,10 +74,8 @@ impl Flight {
         at: Instant,
     ) -> Option<Permit> {
         self.unwind_delivered(placed, view, at);
-        if let Some(promise) = self.promise.take()
-            && !promise.is_abandoned()
-        {
-            promise.resolve(Ok(metadata(placed, view)));
+        if let Some(promise) = self.promise.take() {
+            promise.resolve_with(|| Ok(metadata(placed, view)));
         }
         self.permit.take()
     }

@@ -11,8 +11,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Code, Failure, Hook, Outcome, Parts, Produce, Record, RecordMetadata, SendError, Snapshot,
-    guard::guarded,
+    Code, Failure, Hook, Outcome, Parts, Produce, Record, RecordMetadata, SendError, Share, Shares,
+    Snapshot, guard::guarded,
 };
 
 /// Looks at a record on its way in, may change or refuse it, and hears its outcome.
@@ -207,7 +207,7 @@ impl<I, S> Layer<S> for InterceptorLayer<I> {
 
     fn layer(&self, inner: S) -> Self::Service {
         Intercepted {
-            interceptor: Arc::clone(&self.0),
+            interceptor: Shares::of(Arc::clone(&self.0)),
             inner,
         }
     }
@@ -216,14 +216,14 @@ impl<I, S> Layer<S> for InterceptorLayer<I> {
 /// A service with an [`Interceptor`] around it. It wraps no future: one allocation a record for the hook if it
 /// observes, none if it only stamps.
 pub struct Intercepted<I, S> {
-    interceptor: Arc<I>,
+    interceptor: Shares<I>,
     inner: S,
 }
 
 impl<I, S: Clone> Clone for Intercepted<I, S> {
     fn clone(&self) -> Self {
         Self {
-            interceptor: Arc::clone(&self.interceptor),
+            interceptor: self.interceptor.clone(),
             inner: self.inner.clone(),
         }
     }
@@ -247,11 +247,11 @@ impl<I: Interceptor, S: Produce> Service<Record> for Intercepted<I, S> {
     }
 
     fn call(&mut self, mut record: Record) -> S::Future {
-        match on_send(&*self.interceptor, &mut record) {
+        match on_send(&**self.interceptor.all(), &mut record) {
             Ok(token) => {
                 if I::OBSERVES {
                     record.push_hook(Box::new(Paired {
-                        interceptor: Arc::clone(&self.interceptor),
+                        interceptor: self.interceptor.share(),
                         token,
                     }));
                 }
@@ -264,7 +264,7 @@ impl<I: Interceptor, S: Produce> Service<Record> for Intercepted<I, S> {
 
 /// The hook that an interceptor leaves on a record.
 struct Paired<I: Interceptor> {
-    interceptor: Arc<I>,
+    interceptor: Arc<Share<I>>,
     token: I::Token,
 }
 

@@ -52,6 +52,7 @@ mod record;
 mod recover;
 mod room;
 mod serializer;
+mod shares;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod topic;
@@ -72,6 +73,7 @@ pub use self::{
     recover::{Failed, Recover},
     room::{Acks, Closing, Flushed, Reservation, Room, Totals},
     serializer::Serializer,
+    shares::{Share, Shares},
     topic::Topic,
     tower::{Tower, TowerLayer, tower},
 };

@@ -7,7 +7,7 @@ use franking_core::{
     Code, Failure, InterceptorLayer, Record,
     testing::{Answer, Scripted, send},
 };
-use franking_middleware::origin::{Origin, OriginError, parse};
+use franking_middleware::origin::{Origin, parse};
 use tower_layer::Layer;
 
 fn checkout() -> Origin {

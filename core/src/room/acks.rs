@@ -3,11 +3,11 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use super::{Closing, Fate, Room, ledger::Returned};
-use crate::{Failure, Flight, Placed, Snapshot, View};
+use crate::{Failure, Flight, Placed, Share, Snapshot, View};
 
 /// A record's room, from its acceptance to its final outcome.
 pub(crate) struct Permit {
-    pub(super) room: Arc<Room>,
+    pub(super) room: Arc<Share<Room>>,
     pub(super) bytes: usize,
     pub(super) generation: u64,
     pub(super) settled: bool,
@@ -19,7 +19,7 @@ impl Permit {
     }
 
     pub(crate) fn closing(&self) -> Closing {
-        self.room.closing()
+        self.room.all().closing()
     }
 
     fn end(&mut self, fate: Fate) {
@@ -76,7 +76,7 @@ impl<'r> Acks<'r> {
 
     fn take_back(&mut self, permit: Option<Permit>, fate: Fate) {
         let Some(mut permit) = permit else { return };
-        if !Arc::ptr_eq(&permit.room, self.room) {
+        if !Arc::ptr_eq(permit.room.all(), self.room) {
             return permit.settle(fate);
         }
         if self.returned.records > 0 && self.returned.generation != permit.generation {

@@ -10,14 +10,14 @@ use std::{
 };
 
 use super::{Fate, Permit, Room, waiting::wake};
-use crate::{Failure, Flight, SendError};
+use crate::{Failure, Flight, SendError, Shares};
 
 /// A handle's place in the line for room, and what it holds once it is ready.
 ///
 /// An engine polls it in `poll_ready` and admits the record with it in `call`. What it holds is given back on drop; a
 /// clone holds nothing.
 pub struct Reservation {
-    room: Arc<Room>,
+    room: Shares<Room>,
     waiter: Option<Arc<Waiter>>,
     held: usize,
 }
@@ -25,7 +25,7 @@ pub struct Reservation {
 impl Reservation {
     pub(super) fn new(room: Arc<Room>) -> Self {
         Self {
-            room,
+            room: Shares::of(room),
             waiter: None,
             held: 0,
         }
@@ -33,7 +33,7 @@ impl Reservation {
 
     /// The room it is for.
     pub fn room(&self) -> &Arc<Room> {
-        &self.room
+        self.room.all()
     }
 
     /// Waits for room, in the order of asking.
@@ -41,7 +41,7 @@ impl Reservation {
     /// # Errors
     /// What [`Room::refuse`] was told, at once and for good.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        let mut state = self.room.lock();
+        let mut state = self.room.all().lock();
         if let Some(failure) = &state.gate.refused {
             let failure = failure.clone();
             drop(state);
@@ -51,7 +51,7 @@ impl Reservation {
         if self.held > 0 {
             return Poll::Ready(Ok(()));
         }
-        let quantum = self.room.quantum();
+        let quantum = self.room.all().quantum();
         if let Some(waiter) = &self.waiter {
             if waiter.granted.load(Ordering::Acquire) {
                 self.held = quantum;
@@ -69,7 +69,7 @@ impl Reservation {
             drop(old);
             return Poll::Pending;
         }
-        if state.waiters.is_empty() && state.used + quantum <= self.room.capacity {
+        if state.waiters.is_empty() && state.used + quantum <= self.room.all().capacity {
             state.charge(quantum);
             self.held = quantum;
             return Poll::Ready(Ok(()));
@@ -91,9 +91,9 @@ impl Reservation {
     /// What [`Room::refuse`] was told; the record is not accepted then.
     pub fn admit(&mut self, flight: &mut Flight, bytes: usize) -> Result<(), Failure> {
         if let Some(permit) = &flight.permit {
-            if Arc::ptr_eq(&permit.room, &self.room) {
+            if Arc::ptr_eq(permit.room.all(), self.room.all()) {
                 let result = {
-                    let state = self.room.lock();
+                    let state = self.room.all().lock();
                     match &state.gate.refused {
                         Some(failure) if state.gate.abandoned => Err(failure.clone()),
                         _ => Ok(()),
@@ -106,7 +106,7 @@ impl Reservation {
                 permit.settle(Fate::Moved);
             }
         }
-        let mut state = self.room.lock();
+        let mut state = self.room.all().lock();
         if let Some(failure) = &state.gate.refused {
             let failure = failure.clone();
             drop(state);
@@ -118,7 +118,7 @@ impl Reservation {
         let generation = state.ledger.accept();
         // A record smaller than the quantum may leave room for the next in line.
         let granted = if bytes < self.held && !state.waiters.is_empty() {
-            self.room.grant(&mut state)
+            self.room.all().grant(&mut state)
         } else {
             Vec::new()
         };
@@ -126,7 +126,7 @@ impl Reservation {
         self.held = 0;
         granted.iter().for_each(|waiter| waiter.wake());
         flight.permit = Some(Permit {
-            room: Arc::clone(&self.room),
+            room: self.room.share(),
             bytes,
             generation,
             settled: false,
@@ -140,16 +140,16 @@ impl Reservation {
             return;
         }
         let granted = {
-            let mut state = self.room.lock();
+            let mut state = self.room.all().lock();
             if let Some(waiter) = self.waiter.take() {
                 if waiter.granted.load(Ordering::Acquire) {
-                    self.held = self.room.quantum();
+                    self.held = self.room.all().quantum();
                 } else {
                     state.waiters.retain(|other| !Arc::ptr_eq(other, &waiter));
                 }
             }
             state.used -= std::mem::take(&mut self.held);
-            self.room.grant(&mut state)
+            self.room.all().grant(&mut state)
         };
         granted.iter().for_each(|waiter| waiter.wake());
     }
@@ -157,7 +157,7 @@ impl Reservation {
 
 impl Clone for Reservation {
     fn clone(&self) -> Self {
-        self.room.reservation()
+        self.room.all().reservation()
     }
 }
 

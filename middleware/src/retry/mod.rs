@@ -81,7 +81,9 @@ use std::{
     time::Duration,
 };
 
-use franking_core::{Failed, Persistence, Produce, Record, RecordMetadata, Recover, SendError};
+use franking_core::{
+    Failed, Persistence, Produce, Record, RecordMetadata, Recover, SendError, Shares,
+};
 use tokio::{runtime::Handle, time::Instant};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -179,12 +181,12 @@ impl<S: Clone> Layer<S> for RetryLayer {
 
     fn layer(&self, inner: S) -> Retry<S> {
         Retry {
-            shared: Arc::new(Shared {
+            shared: Shares::of(Arc::new(Shared {
                 service: Mutex::new(inner.clone()),
                 policy: self.policy,
                 common: Arc::clone(&self.common),
                 runtime: self.runtime.clone(),
-            }),
+            })),
             inner,
         }
     }
@@ -222,14 +224,14 @@ impl RetryStats {
 /// A service with retries around it; made by [`RetryLayer`].
 pub struct Retry<S> {
     inner: S,
-    shared: Arc<Shared<S>>,
+    shared: Shares<Shared<S>>,
 }
 
 impl<S: Clone> Clone for Retry<S> {
     fn clone(&self) -> Self {
         Self {
             inner: self.inner.clone(),
-            shared: Arc::clone(&self.shared),
+            shared: self.shared.clone(),
         }
     }
 }
@@ -238,7 +240,7 @@ impl<S: fmt::Debug> fmt::Debug for Retry<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retry")
             .field("inner", &self.inner)
-            .field("policy", &self.shared.policy)
+            .field("policy", &self.shared.all().policy)
             .finish_non_exhaustive()
     }
 }
@@ -253,9 +255,10 @@ impl<S: Produce + Clone + Send + 'static> Service<Record> for Retry<S> {
     }
 
     fn call(&mut self, mut record: Record) -> S::Future {
-        if self.shared.policy.max_attempts > 1 {
-            self.shared.common.budget.sent();
-            record.push_recover(Arc::clone(&self.shared) as Arc<dyn Recover>);
+        let shared = self.shared.all();
+        if shared.policy.max_attempts > 1 {
+            shared.common.budget.sent();
+            record.push_recover(self.shared.share());
         }
         self.inner.call(record)
     }
