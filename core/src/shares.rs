@@ -17,7 +17,7 @@ pub struct Shares<T> {
 }
 
 /// References in a lot: one allocation for so many.
-const LOT: u32 = 64;
+const LOT: u32 = 512;
 
 impl<T> Shares<T> {
     /// For what is behind this reference.

@@ -41,8 +41,8 @@
 //! - It leaves no hook, refuses nothing, and needs no runtime.
 //!
 //! # Cost
-//! No allocation beside the header buffer that the whole stack shares. 27 ns a record of its own, of which the clock
-//! takes 20 (`Uuid::now_v7` alone takes 90), and about 50 for putting two headers of 230 bytes behind a `traceparent`.
+//! No allocation: the headers lie in the record's own memory. 45 ns over an engine that does nothing, 20 of them for the
+//! clock, which is read once a record for all layers (`Uuid::now_v7` alone takes 90).
 //!
 //! # What it does not do
 //! It does not forward: a consumed record that is sent on is a new one here. It does not sign: whoever can write to

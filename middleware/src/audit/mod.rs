@@ -58,8 +58,8 @@
 //! `prov-seq`. Negative timestamps and those of the far future are as good as others.
 //!
 //! # Cost
-//! No allocation beside the header buffer. 25 ns a record of its own (three atomic additions take 7 each), and about 40
-//! for the header and the hook, measured fused behind two other interceptors.
+//! No allocation beside the hook. 85 ns over an engine that does nothing: 26 for the hook, 20 for the clock, which is read
+//! once for all layers, and three atomic additions of 7.
 //! 130 KB for an audit, and a thread remembers up to 16 of the topics that it sent to last.
 
 mod ledger;
