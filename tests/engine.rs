@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use franking::config::{Config, Properties, Required};
 use franking::engine::rdkafka::RdkafkaEngine;
 use franking::middleware::retry::RetryLayer;
@@ -756,4 +757,41 @@ fn an_engine_that_is_dropped_without_a_producer_delivers_too() {
     drop(engine);
     let ends = block_on(ends(deliveries), PATIENCE).expect("all futures");
     assert_eq!(ends.delivered, 1_000);
+}
+
+/// Panics when the engine's thread lets go of it.
+struct Explosive;
+
+impl AsRef<[u8]> for Explosive {
+    fn as_ref(&self) -> &[u8] {
+        b"boom"
+    }
+}
+
+impl Drop for Explosive {
+    fn drop(&mut self) {
+        panic!("a payload that panics when it is dropped");
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_panics_in_its_drop_stops_nobody_else() {
+    let mock = Mock::with_topic("t", 1);
+    let producer: franking::Producer<Bytes, Bytes> = franking::Producer::builder()
+        .property("bootstrap.servers", mock.bootstrap())
+        .key_serializer(franking::serializers::BytesSerializer)
+        .value_serializer(franking::serializers::BytesSerializer)
+        .build()
+        .unwrap();
+    let record = |value| franking::ProducerRecord::new("t").value(value);
+    producer
+        .send_and_forget(record(Bytes::from_owner(Explosive)))
+        .await
+        .unwrap();
+    producer.flush().await;
+    let sent = producer.send(record(Bytes::from_static(b"after")));
+    let sent = tokio::time::timeout(Duration::from_secs(20), sent).await;
+    assert!(sent.expect("the engine's thread goes on").is_ok());
+    let closed = producer.close(Duration::from_secs(5)).await;
+    assert_eq!(closed, franking::Closed::default());
 }

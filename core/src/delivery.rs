@@ -42,12 +42,11 @@ impl Delivery {
         Self(Repr::Detached)
     }
 
-    /// Whether it failed already, or that cannot be told without polling it.
-    pub fn may_have_failed(&self) -> bool {
+    /// Whether the engine may never have had the record: it was answered already, or that cannot be told without polling.
+    pub fn may_be_refused(&self) -> bool {
         match &self.0 {
-            Repr::Ready(result) => matches!(result, Some(Err(_))),
+            Repr::Ready(_) | Repr::Boxed(_) => true,
             Repr::Slot(slot) => matches!(*slot.lock(), State::Done(Err(_))),
-            Repr::Boxed(_) => true,
             Repr::Detached => false,
         }
     }

@@ -116,16 +116,13 @@ impl Flight {
         }
     }
 
-    /// Tells hooks and caller that the record is lost. There are no parts to give back, neither to the caller nor to a
-    /// recoverer: an empty record in their place would be sent again.
-    fn lose(&mut self) {
-        let failure = Failure::new(Code::Dropped)
-            .with_persistence(Persistence::Unknown)
-            .detail("the engine lost the record before it was acknowledged");
-        let nothing = Parts::default();
+    /// Ends a record whose parts are gone: hooks and caller are told, and nobody gets it back, neither the caller nor a
+    /// recoverer: an empty record in its place would be sent again.
+    pub(crate) fn abandon(&mut self, failure: Failure, record: &View<'_>) {
+        let fate = Fate::from(failure.persistence());
         let outcome = Outcome {
             result: Err(&failure),
-            record: nothing.view(),
+            record: *record,
             attempts: self.attempts,
             at: Instant::now(),
         };
@@ -138,7 +135,7 @@ impl Flight {
             promise.resolve(Err(SendError::new(failure).after_attempts(self.attempts)));
         }
         if let Some(permit) = self.permit.take() {
-            permit.settle(Fate::Unknown);
+            permit.settle(fate);
         }
     }
 
@@ -188,7 +185,10 @@ impl Flight {
 impl Drop for Flight {
     fn drop(&mut self) {
         if self.is_watched() {
-            self.lose();
+            let failure = Failure::new(Code::Dropped)
+                .with_persistence(Persistence::Unknown)
+                .detail("the engine lost the record before it was acknowledged");
+            self.abandon(failure, &Parts::default().view());
         }
     }
 }

@@ -214,9 +214,22 @@ impl Record {
         std::mem::take(&mut self.0.flight)
     }
 
-    /// The parts alone. Hooks that are still on the record hear that it was dropped.
+    /// The parts alone. Hooks and a caller that are still on the record hear that it was dropped; recoverers get nothing,
+    /// for the parts go elsewhere.
     pub fn into_parts(mut self) -> Parts {
-        std::mem::take(&mut self.0.parts)
+        let Carried { parts, flight } = &mut *self.0;
+        if flight.is_watched() {
+            flight.abandon(Failure::new(Code::Dropped).transient(true), &parts.view());
+        }
+        std::mem::take(parts)
+    }
+
+    /// Whether a failure of this record may not be its end.
+    pub(crate) fn has_recoverer(&self) -> bool {
+        let frames = &self.0.flight.frames;
+        frames
+            .iter()
+            .any(|frame| matches!(frame, Frame::Recover(_)))
     }
 
     pub(crate) fn board(&mut self, flight: Flight) {

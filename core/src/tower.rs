@@ -121,10 +121,13 @@ where
         }
         let topic = record.topic.clone();
         let fate = Fate::default();
-        record.push_hook(Box::new({
-            let fate = fate.clone();
-            move |outcome: &Outcome<'_>| fate.hear(outcome)
-        }));
+        // Inside a recoverer a failure is an attempt's and may not be the end: then nothing is known.
+        if !record.has_recoverer() {
+            record.push_hook(Box::new({
+                let fate = fate.clone();
+                move |outcome: &Outcome<'_>| fate.hear(outcome)
+            }));
+        }
         let future = self.inner.call(record);
         Delivery::boxed(async move {
             future

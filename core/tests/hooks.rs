@@ -224,3 +224,30 @@ fn a_batch_gives_its_room_back_at_its_end() {
     // Nothing was promised to a flight that no engine had.
     drop(Flight::default());
 }
+
+#[test]
+fn parts_that_are_taken_from_a_record_are_not_sent_again_by_a_recoverer() {
+    struct Never;
+    impl franking_core::Recover for Never {
+        fn recover(self: std::sync::Arc<Self>, failed: franking_core::Failed) {
+            panic!("{failed:?}");
+        }
+    }
+    let panicked = franking_core::hooks_panicked();
+    let heard = Log::default();
+    let mut record = Record::new("t").value("v");
+    record.push_hook(Box::new({
+        let heard = heard.clone();
+        move |outcome: &franking_core::Outcome<'_>| {
+            heard
+                .lock()
+                .unwrap()
+                .push(format!("{}", outcome.record.topic));
+        }
+    }));
+    record.push_recover(std::sync::Arc::new(Never));
+    let parts = record.into_parts();
+    assert_eq!(parts.topic, "t");
+    assert_eq!(log(&heard), ["t"]);
+    assert_eq!(franking_core::hooks_panicked(), panicked);
+}

@@ -285,3 +285,38 @@ async fn a_resend_through_an_adapter_that_is_not_ready_is_refused() {
     assert!(error.into_record().is_some());
     assert_eq!(engine.room().outstanding(), 0);
 }
+
+/// Keeps what fails.
+#[derive(Default)]
+struct Keeps(Mutex<Option<Failed>>);
+
+impl Recover for Keeps {
+    fn recover(self: Arc<Self>, failed: Failed) {
+        *self.0.lock().unwrap() = Some(failed);
+    }
+}
+
+/// A layer inside a recoverer that answers in a record's place knows only of an attempt.
+#[tokio::test]
+async fn inside_a_recoverer_an_answer_of_the_layers_own_is_unknown() {
+    let engine = Scripted::new();
+    let mut stack = tower(FilterLayer::new(
+        |record: Record| -> Result<Record, BoxError> {
+            drop(record);
+            Err("filtered".into())
+        },
+    ))
+    .layer(engine.clone());
+    let heard = Heard::default();
+    let keeps = Arc::new(Keeps::default());
+    let mut record = heard.hook(record());
+    record.push_recover(Arc::clone(&keeps) as Arc<dyn Recover>);
+    let error = send(&mut stack, record).await.unwrap_err();
+    assert_eq!(error.persistence(), Persistence::Unknown);
+    assert_eq!(heard.take(), [], "the recoverer may still send it");
+
+    let failed = keeps.0.lock().unwrap().take().unwrap();
+    failed.resend(&mut engine.clone(), None);
+    assert_eq!(heard.take(), [None]);
+    assert_eq!(engine.stored().len(), 1);
+}

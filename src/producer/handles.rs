@@ -84,7 +84,7 @@ impl Handle<'_> {
     pub(super) fn call(self, record: Record) -> Delivery {
         let Self { mut stack, home } = self;
         let delivery = stack.call(record);
-        if delivery.may_have_failed() {
+        if delivery.may_be_refused() {
             // Whoever refused may stand outside the engine, which then still holds the room for this record. An idle
             // handle would keep it from those who wait; this one goes, and gives it back.
             return delivery;

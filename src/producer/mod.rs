@@ -135,7 +135,8 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     }
 
     /// Waits for room, queues the record, and calls back with the outcome, on the engine's thread: a slow callback
-    /// delays other records, and one that panics is caught and counted. Every error goes to the callback too.
+    /// delays other records, and one that panics there is caught and
+    /// counted. Every error goes to the callback too; one from before the record is queued comes on the caller's thread.
     pub async fn send_with(
         &self,
         record: ProducerRecord<K, V>,

@@ -37,7 +37,8 @@ struct Account {
 impl Budget {
     pub(super) fn new(ratio: f64, per_second: u32) -> Self {
         Self {
-            ratio: ratio.max(0.0),
+            // Finite, or nothing times it would be no number.
+            ratio: ratio.clamp(0.0, 1e9),
             reserve: f64::from(per_second) * WINDOW.as_secs_f64(),
             sent: AtomicU64::new(0),
             account: Mutex::default(),
@@ -80,6 +81,15 @@ mod tests {
 
     fn send(budget: &Budget, records: usize) {
         (0..records).for_each(|_| budget.sent());
+    }
+
+    #[test]
+    fn without_a_limit_everything_may_be_sent_again() {
+        let budget = Budget::new(f64::INFINITY, 0);
+        let start = Instant::now();
+        send(&budget, 10);
+        assert!(budget.withdraw(start));
+        assert!(budget.withdraw(start));
     }
 
     #[test]

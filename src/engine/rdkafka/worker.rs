@@ -3,6 +3,7 @@
 use std::{
     cell::Cell,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -316,7 +317,7 @@ fn run(shared: &Arc<Shared>) {
 fn serve(shared: &Arc<Shared>, client: &Client<InFlight>) -> Option<Instant> {
     let mut warned = false;
     loop {
-        client.poll(POLL, |event| shared.on_event(event));
+        poll(shared, client, POLL);
         if shared.fatal.load(Ordering::Relaxed) && client.in_flight() > 0 {
             // librdkafka purges once when it fails; what came in at that moment would wait for ever.
             client.purge();
@@ -348,6 +349,16 @@ fn serve(shared: &Arc<Shared>, client: &Client<InFlight>) -> Option<Instant> {
     }
 }
 
+/// Handles one batch of events; true if there was one.
+///
+/// Hooks and callbacks are guarded one by one. A subscriber, or the drop of somebody's payload, can panic too: that must
+/// not end the thread, for every later record would wait for ever. Records of the batch that were not settled are told
+/// *unknown* when they are dropped.
+fn poll(shared: &Shared, client: &Client<InFlight>, timeout: Duration) -> bool {
+    let polled = AssertUnwindSafe(|| client.poll(timeout, |event| shared.on_event(event)));
+    catch_unwind(polled).unwrap_or(true)
+}
+
 /// Delivers what is outstanding until the deadline, then settles the rest as librdkafka knows it.
 fn wind_up(shared: &Arc<Shared>, client: &Client<InFlight>, deadline: Instant) {
     let _hurry = Hurry::start(shared);
@@ -361,16 +372,14 @@ fn wind_up(shared: &Arc<Shared>, client: &Client<InFlight>, deadline: Instant) {
         if left.is_zero() {
             break;
         }
-        client.poll(left.min(Duration::from_millis(20)), |event| {
-            shared.on_event(event);
-        });
+        poll(shared, client, left.min(Duration::from_millis(20)));
     }
     shared.room.abandon();
     let deadline = Instant::now() + PURGE_GRACE;
     while shared.room.outstanding() > 0 && Instant::now() < deadline {
         // Again and again: a record may come out of a queue that was purged before it went in.
         client.purge();
-        while client.poll(Duration::from_millis(10), |event| shared.on_event(event)) {}
+        while poll(shared, client, Duration::from_millis(10)) && Instant::now() < deadline {}
     }
 }
 
@@ -388,5 +397,7 @@ fn finish(shared: &Shared, before: Option<Totals>) {
         });
         std::mem::take(&mut ending.waiting)
     };
-    waiting.into_iter().for_each(Waker::wake);
+    for waker in waiting {
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
 }
