@@ -211,6 +211,10 @@ impl<V: Serialize + 'static> Service<V> {
         let producer = Producer::builder()
             .property("bootstrap.servers", bootstrap)
             .property("client.id", name)
+            // The mock cluster does not remove duplicates, as real brokers do for an idempotent producer. So no request may
+            // be stored while its answer is lost: the one that is cut is not stored, and with one at a time there is no
+            // other on its connection.
+            .property("max.in.flight.requests.per.connection", "1")
             .properties(properties.iter().copied())
             .key_serializer(StringSerializer)
             .value_serializer(JsonSerializer)
