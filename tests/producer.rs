@@ -777,6 +777,34 @@ async fn a_send_dropped_while_it_waits_for_room_is_not_sent_and_leaves_its_place
     assert_eq!(producer.room().used(), 0);
 }
 
+/// Fills the buffer, lets many wait for room with records that will be refused, and makes room for the first of them.
+async fn waiters_hand_room_on(
+    mock: &Mock,
+    producer: &Producer<String, String>,
+    refused: &str,
+    refused_record: impl Fn() -> ProducerRecord<String, String>,
+) {
+    producer.send(record("t", "first")).await.unwrap();
+    mock.round_trip(Duration::from_secs(100));
+    while producer.try_send(record("t", "v".repeat(100))).is_ok() {}
+    let waiting: Vec<_> = (0..64)
+        .map(|_| {
+            let (producer, record) = (producer.clone(), refused_record());
+            tokio::spawn(async move { producer.send(record).await.unwrap_err() })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    mock.round_trip(Duration::ZERO);
+    mock.down();
+    mock.up();
+    for task in waiting {
+        let error = task.await.unwrap();
+        assert_ne!(*error.code(), Code::NoRoom, "refused {refused}: {error}");
+    }
+    producer.flush().await;
+    assert_eq!(producer.room().used(), 0, "refused {refused}");
+}
+
 /// A waiter whose record is refused after it got room must hand the room on, or the next waits for nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_that_are_refused_keep_no_room_from_others() {
@@ -799,29 +827,11 @@ async fn records_that_are_refused_keep_no_room_from_others() {
             .layer(InterceptorLayer::new(Picky))
             .build()
             .unwrap();
-        producer.send(record("t", "first")).await.unwrap();
-        mock.round_trip(Duration::from_secs(100));
-        while producer.try_send(record("t", "v".repeat(100))).is_ok() {}
-        let waiting: Vec<_> = (0..64)
-            .map(|_| {
-                let producer = producer.clone();
-                let record = match refused {
-                    "by a layer" => record("t", "no"),
-                    _ => record("t", "v").partition(-7),
-                };
-                tokio::spawn(async move { producer.send(record).await.unwrap_err() })
-            })
-            .collect();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        mock.round_trip(Duration::ZERO);
-        mock.down();
-        mock.up();
-        for task in waiting {
-            let error = task.await.unwrap();
-            assert_ne!(*error.code(), Code::NoRoom, "refused {refused}: {error}");
-        }
-        producer.flush().await;
-        assert_eq!(producer.room().used(), 0, "refused {refused}");
+        waiters_hand_room_on(&mock, &producer, refused, || match refused {
+            "by a layer" => record("t", "no"),
+            _ => record("t", "v").partition(-7),
+        })
+        .await;
     }
 }
 
@@ -1335,25 +1345,7 @@ async fn records_that_a_foreign_layer_sheds_keep_no_room_from_others() {
         .layer(franking::tower(tower_layer::layer_fn(Shed)))
         .build()
         .unwrap();
-    producer.send(record("t", "first")).await.unwrap();
-    mock.round_trip(Duration::from_secs(100));
-    while producer.try_send(record("t", "v".repeat(100))).is_ok() {}
-    let waiting: Vec<_> = (0..64)
-        .map(|_| {
-            let producer = producer.clone();
-            tokio::spawn(async move { producer.send(record("t", "no")).await.unwrap_err() })
-        })
-        .collect();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    mock.round_trip(Duration::ZERO);
-    mock.down();
-    mock.up();
-    for task in waiting {
-        let error = task.await.unwrap();
-        assert_ne!(*error.code(), Code::NoRoom, "{error}");
-    }
-    producer.flush().await;
-    assert_eq!(producer.room().used(), 0);
+    waiters_hand_room_on(&mock, &producer, "by a foreign layer", || record("t", "no")).await;
 }
 
 #[test]

@@ -38,12 +38,7 @@ impl Flight {
     /// returned then never does, and is there to be dropped.
     pub fn depart(&mut self, slots: &mut Slots) -> Delivery {
         self.attempts += 1;
-        if self.promise.is_some() {
-            return Delivery::detached();
-        }
-        let (promise, delivery) = slots.pair();
-        self.promise = Some(promise);
-        delivery
+        self.promise(slots)
     }
 
     /// How often the record was handed to an engine.
@@ -51,12 +46,12 @@ impl Flight {
         self.attempts
     }
 
-    /// A future for a record that ends without an engine.
-    pub(crate) fn promise_alone(&mut self) -> Delivery {
+    /// The caller's future, unless a caller has one already.
+    pub(crate) fn promise(&mut self, slots: &mut Slots) -> Delivery {
         if self.promise.is_some() {
             return Delivery::detached();
         }
-        let (promise, delivery) = Slots::default().pair();
+        let (promise, delivery) = slots.pair();
         self.promise = Some(promise);
         delivery
     }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Code, Delivery, Failure, Headers, Placed, Recover, Topic, View, clock,
+    Code, Delivery, Failure, Headers, Placed, Recover, Slots, Topic, View, clock,
     flight::{Flight, Frame},
     outcome::{HeadersView, Hook, Snapshot},
 };
@@ -193,7 +193,7 @@ impl Record {
     /// Ends the record's way with a failure: unwinds its hooks and gives it back. For layers that refuse.
     pub fn fail(mut self, failure: Failure) -> Delivery {
         let mut flight = self.take_flight();
-        let delivery = flight.promise_alone();
+        let delivery = flight.promise(&mut Slots::default());
         flight.fail(failure, self, Instant::now());
         delivery
     }
