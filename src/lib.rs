@@ -54,3 +54,8 @@ pub use self::{
     producer::{Blocking, BuildError, Interrupt, Producer, ProducerBuilder, ProducerRecord},
     stack::DefaultStack,
 };
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -47,10 +47,7 @@ pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, Bo
     producer.partitions_for(&workload.topic).await?;
     tokio::time::sleep(SETTLE).await;
 
-    let mut stamps = match args.stack {
-        StackKind::Headers => Some(Stamps::new()?),
-        _ => None,
-    };
+    let mut stamps = Stamps::of(args.stack)?;
     let progress = terminal::progress(args.records);
     let mut window = Window::new(Meter::start()?, progress);
     for n in 0..args.records {

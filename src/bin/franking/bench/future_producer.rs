@@ -15,7 +15,7 @@ use rdkafka::{
 };
 
 use super::{
-    Args, SETTLE, StackKind, WINDOW,
+    Args, SETTLE, WINDOW,
     measure::{Measured, Meter},
     provenance::Stamps,
     window::{Outcome, Window},
@@ -38,10 +38,7 @@ pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, Bo
         .fetch_metadata(Some(&workload.topic), Duration::from_secs(8))?;
     tokio::time::sleep(SETTLE).await;
 
-    let mut stamps = match args.stack {
-        StackKind::Headers => Some(Stamps::new()?),
-        _ => None,
-    };
+    let mut stamps = Stamps::of(args.stack)?;
     let progress = terminal::progress(args.records);
     let mut window = Window::new(Meter::start()?, progress);
     for n in 0..args.records {

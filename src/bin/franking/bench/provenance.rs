@@ -11,6 +11,7 @@ use std::{
 
 use franking::middleware::origin::Origin;
 
+use super::StackKind;
 use crate::BoxError;
 
 /// The origin of a bench, for the headers by hand and for the stack alike.
@@ -48,6 +49,14 @@ impl Stamps {
         hex(&mut stamps.traceparent[19..35], random);
         hex(&mut stamps.id[24..36], random);
         Ok(stamps)
+    }
+
+    /// For a stack that writes its headers by hand.
+    pub(super) fn of(stack: StackKind) -> Result<Option<Self>, BoxError> {
+        match stack {
+            StackKind::Headers => Self::new().map(Some),
+            StackKind::None | StackKind::Full => Ok(None),
+        }
     }
 
     /// The names and values of the next record.
