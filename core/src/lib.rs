@@ -74,7 +74,7 @@ pub use self::{
     record::{Parts, Record},
     recover::{Failed, Recover},
     room::{Acks, Closing, Flushed, Reservation, Room, Totals},
-    serializer::Serializer,
+    serializer::{Preparing, Serializer},
     shares::{Share, Shares},
     topic::Topic,
     tower::{Tower, TowerLayer, tower},

@@ -4,13 +4,19 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod count;
+mod java;
 mod kafka;
 mod mock;
 mod producers;
+mod random;
+mod registry;
 mod topics;
 
 pub use count::{Counter, Counts};
+pub use java::java;
 pub use kafka::{Cluster, kafka};
 pub use mock::{Mock, RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 pub use producers::{builder, eventually, record, runs_out, sources};
+pub use random::Random;
+pub use registry::{Asked, RegistryDouble};
 pub use topics::{Stored, read, read_each, topic, topic_name};
