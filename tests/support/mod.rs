@@ -4,13 +4,18 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod count;
+mod full;
 mod kafka;
 mod mock;
+pub mod oracle;
 mod producers;
+mod random;
 mod topics;
 
 pub use count::{Counter, Counts};
+pub use full::{Full, bytes_builder, stack};
 pub use kafka::{Cluster, kafka};
 pub use mock::{Mock, RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 pub use producers::{builder, eventually, record, runs_out, sources};
+pub use random::Random;
 pub use topics::{Stored, read, read_each, topic, topic_name};
