@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod count;
+mod fake;
 mod full;
 mod kafka;
 mod mock;
@@ -13,6 +14,7 @@ mod random;
 mod topics;
 
 pub use count::{Counter, Counts};
+pub use fake::{FakeBroker, Produced};
 pub use full::{Full, bytes_builder, stack};
 pub use kafka::{Cluster, kafka};
 pub use mock::{Mock, RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
