@@ -12,9 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use franking::middleware::audit::{Audit, Balance};
 use franking::middleware::metrics::Metrics;
-use franking::middleware::origin::Origin;
 use franking::middleware::trace::Trace;
-use franking::serializers::BytesSerializer;
 use franking::{DefaultStack, Delivery, Producer, ProducerBuilder, ProducerRecord};
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry::trace::TracerProvider as _;
@@ -22,23 +20,9 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracer, SdkTracerProvider};
 use rdkafka::message::Message as _;
-use support::{Answer, Api, Counter, Mock, eventually, read_each, topic};
-
-fn stack() -> DefaultStack {
-    let origin = Origin::builder()
-        .service_namespace("franking")
-        .service_name("truth")
-        .build()
-        .unwrap();
-    DefaultStack::new(origin)
-}
-
-fn builder(bootstrap: impl Into<String>) -> ProducerBuilder<Bytes, Bytes> {
-    Producer::builder()
-        .property("bootstrap.servers", bootstrap)
-        .key_serializer(BytesSerializer)
-        .value_serializer(BytesSerializer)
-}
+use support::{
+    Answer, Api, Full, Mock, Random, bytes_builder, eventually, read_each, stack, topic,
+};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
@@ -59,100 +43,39 @@ fn balance(audit: &Audit) -> Balance {
     totals
 }
 
-/// Where a record is said to be, in one word: partition and offset, from 1.
-fn place(partition: i32, offset: i64) -> u64 {
-    (u64::try_from(partition).unwrap() << 48) | (u64::try_from(offset).unwrap() + 1)
-}
-
 #[test]
 fn a_million_records_are_stored_once_each_where_their_outcomes_say() {
     const RECORDS: u64 = 1_000_000;
     let started = Instant::now();
     let topic: franking::Topic = topic(support::kafka(), "million", 4, &[]).into();
-    let counter = Counter::new();
-    let stack = stack();
-    let audit = Arc::clone(stack.audit());
-    let producer = builder(support::kafka())
-        .layer(counter.layer())
-        .layer(stack)
-        .build()
-        .unwrap();
-    let outcomes = Arc::new(AtomicU64::new(0));
-    // Of each record, where its outcome said that it is; emptied by what is read.
-    let places: Arc<[AtomicU64]> = (0..RECORDS).map(|_| AtomicU64::new(0)).collect();
+    let full = Full::new(support::kafka(), &[]);
+    let (producer, history) = (&full.producer, &full.history);
     runtime().block_on(async {
-        for id in 0..RECORDS {
-            let mut value = vec![b'v'; 100];
-            value[..8].copy_from_slice(&id.to_be_bytes());
-            let record = ProducerRecord::new(topic.clone())
-                .key(Bytes::copy_from_slice(&id.to_be_bytes()))
-                .value(Bytes::from(value));
-            let (places, outcomes) = (Arc::clone(&places), Arc::clone(&outcomes));
-            producer
-                .send_with(record, move |result| {
-                    outcomes.fetch_add(1, Relaxed);
-                    if let Ok(sent) = result {
-                        let place = place(sent.partition, sent.offset.expect("an offset"));
-                        assert_eq!(places[id as usize].swap(place, Relaxed), 0, "two outcomes");
-                    }
-                })
-                .await;
+        for n in 0..RECORDS {
+            history.send(producer, &topic, n as u32 % 1_000).await;
         }
         producer.flush().await;
     });
     let sent = started.elapsed();
 
-    assert_eq!(outcomes.load(Relaxed), RECORDS);
     assert_eq!(franking::hooks_panicked(), 0);
-    let hooks = counter.counts();
-    assert_eq!((hooks.sent, hooks.ended.delivered), (RECORDS, RECORDS));
-    assert_eq!(hooks.ended.settled(), RECORDS);
-    assert_eq!(producer.room().totals(), hooks.ended);
+    assert_eq!(producer.room().totals().delivered, RECORDS);
     assert_eq!(producer.room().used(), 0);
-    let audit = balance(&audit);
-    assert_eq!(audit.attempted.records, RECORDS);
+    let audit = balance(&full.audit);
     assert_eq!(audit.delivered.records, RECORDS);
-    assert_eq!(audit.delivered.bytes, RECORDS * 108);
+    assert_eq!(audit.delivered.bytes, RECORDS * 104);
 
-    let mut read = 0;
-    read_each(support::kafka(), &topic, |message| {
-        let id = number(message.payload().unwrap());
-        assert_eq!(number(message.key().unwrap()), id);
-        let there = place(message.partition(), message.offset());
-        // A second copy would find the place taken away.
-        assert_eq!(places[id as usize].swap(0, Relaxed), there, "record {id}");
-        read += 1;
-    });
-    assert_eq!(read, RECORDS);
+    let copies = history.stored(support::kafka(), &topic);
     println!(
         "sent in {sent:?}, read back in {:?}",
         started.elapsed() - sent
     );
+    let verdict = full.judge(&copies).verdict();
+    verdict.must_hold("row 1, no fault");
+    assert_eq!((verdict.acked, verdict.stored), (RECORDS, RECORDS));
 }
 
 // === dropped futures ===
-
-/// xorshift, to repeat a run by its seed.
-struct Random(u64);
-
-impl Random {
-    /// Seeded by `FRANKING_SEED`, or by the clock.
-    fn new() -> Self {
-        let seed = match std::env::var("FRANKING_SEED") {
-            Ok(seed) => seed.parse().expect("FRANKING_SEED is a number"),
-            Err(_) => std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64,
-        };
-        println!("FRANKING_SEED={seed}");
-        Self(seed | 1)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
-}
 
 /// A stack whose telemetry is installed, sampled, and in reach.
 struct Watched {
@@ -275,7 +198,7 @@ impl Watched {
 fn ten_thousand_dropped_futures_lose_no_outcome() {
     let mut random = Random::new();
     let topic = topic(support::kafka(), "dropped", 3, &[]);
-    let watched = Watched::new(builder(support::kafka()));
+    let watched = Watched::new(bytes_builder(support::kafka()));
     runtime().block_on(watched.lose_futures(&topic, &mut random));
     assert_eq!(watched.agree().delivered.records, 10_000);
 
@@ -291,7 +214,7 @@ fn ten_thousand_dropped_futures_lose_no_outcome_when_the_broker_fails_some() {
     let mut random = Random::new();
     let mock = Mock::with_topic("t", 3);
     let watched = Watched::new(
-        builder(mock.bootstrap())
+        bytes_builder(mock.bootstrap())
             .property("retries", "1")
             .property("retry.backoff.ms", "1")
             // Small batches: an answer is about one of them.
@@ -317,7 +240,7 @@ fn ten_thousand_dropped_futures_lose_no_outcome_when_the_broker_fails_some() {
 fn ten_thousand_dropped_futures_have_an_outcome_when_the_producer_closes() {
     let mut random = Random::new();
     let mock = Mock::with_topic("t", 3);
-    let watched = Watched::new(builder(mock.bootstrap()));
+    let watched = Watched::new(bytes_builder(mock.bootstrap()));
     let runtime = runtime();
     runtime.block_on(async {
         watched
@@ -369,7 +292,7 @@ fn a_small_buffer_is_never_overdrawn_by_more_than_a_record_a_handle_and_order_ho
     let topic: franking::Topic = topic(support::kafka(), "order", 3, &[]).into();
     let stack = stack();
     let audit = Arc::clone(stack.audit());
-    let producer = builder(support::kafka())
+    let producer = bytes_builder(support::kafka())
         .property("buffer.memory", MEBIBYTE.to_string())
         .layer(stack)
         .build()
@@ -428,7 +351,10 @@ fn a_small_buffer_is_never_overdrawn_by_more_than_a_record_a_handle_and_order_ho
 #[test]
 fn acknowledgements_of_a_partition_come_in_the_order_of_the_calls() {
     let topic = topic(support::kafka(), "acknowledged", 1, &[]);
-    let producer = builder(support::kafka()).layer(stack()).build().unwrap();
+    let producer = bytes_builder(support::kafka())
+        .layer(stack())
+        .build()
+        .unwrap();
     let next = Arc::new(AtomicU64::new(0));
     runtime().block_on(async {
         for id in 0..50_000 {

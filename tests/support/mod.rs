@@ -4,15 +4,20 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod count;
+mod fake;
+mod full;
 mod java;
 mod kafka;
 mod mock;
+pub mod oracle;
 mod producers;
 mod random;
 mod registry;
 mod topics;
 
 pub use count::{Counter, Counts};
+pub use fake::{FakeBroker, Produced};
+pub use full::{Full, bytes_builder, stack};
 pub use java::java;
 pub use kafka::{Cluster, kafka};
 pub use mock::{Mock, RDKafkaApiKey as Api, RDKafkaRespErr as Answer};

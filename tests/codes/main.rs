@@ -1,0 +1,9 @@
+//! Error codes, and the truth that is told about the records that they meet.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod local;
+mod table;
+mod trial;

@@ -1,0 +1,274 @@
+//! What a run did: each record that was sent, and what the application and a hook heard of it.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use franking::{
+    Failure, Interceptor, InterceptorLayer, Outcome, Parts, Persistence, Placed, Producer,
+    ProducerRecord, SendResult, Topic,
+};
+
+/// The bytes of a value before its padding: the run's tag and the record's number.
+const HEAD: usize = 16;
+
+/// What somebody heard of a record's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Delivered { partition: i32, offset: Option<i64> },
+    NotPersisted,
+    Unknown,
+}
+
+impl From<Persistence> for Heard {
+    fn from(persistence: Persistence) -> Self {
+        match persistence {
+            Persistence::NotPersisted => Self::NotPersisted,
+            Persistence::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<Result<Placed, &Failure>> for Heard {
+    fn from(result: Result<Placed, &Failure>) -> Self {
+        match result {
+            Ok(Placed {
+                partition, offset, ..
+            }) => Self::Delivered { partition, offset },
+            Err(failure) => failure.persistence().into(),
+        }
+    }
+}
+
+impl From<&SendResult> for Heard {
+    fn from(result: &SendResult) -> Self {
+        match result {
+            Ok(sent) => Self::Delivered {
+                partition: sent.partition,
+                offset: sent.offset,
+            },
+            Err(error) => error.persistence().into(),
+        }
+    }
+}
+
+/// One who waits for a record's outcome, and what came.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Ear {
+    /// How many outcomes it waits for: 0 or, of a sound producer, 1.
+    pub(super) waits: u8,
+    /// How many came, and the first of them.
+    pub(super) times: u8,
+    pub(super) heard: Option<Heard>,
+}
+
+impl Ear {
+    fn hears(&mut self, heard: Heard) {
+        self.times = self.times.saturating_add(1);
+        self.heard.get_or_insert(heard);
+    }
+}
+
+/// What is known of a record.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Note {
+    pub(super) stream: u32,
+    pub(super) application: Ear,
+    pub(super) hook: Ear,
+}
+
+#[derive(Default)]
+pub(super) struct Notes {
+    /// By the records' numbers.
+    pub(super) records: Vec<Note>,
+    outstanding: u64,
+    acked: u64,
+    /// The last progress, while anything is in flight.
+    since: Option<Instant>,
+    stall: Duration,
+}
+
+impl Notes {
+    /// The longest time without an acknowledgement while records were in flight.
+    pub(super) fn longest_stall(&self, now: Instant) -> Duration {
+        let current = self
+            .since
+            .map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        self.stall.max(current)
+    }
+}
+
+/// Everything that happened to the records of a run. Cheap to clone; the clones share it.
+#[derive(Clone)]
+pub struct History(Arc<Shared>);
+
+struct Shared {
+    /// Heads every value, so that the records of other runs are known as such.
+    tag: u64,
+    notes: Mutex<Notes>,
+}
+
+impl History {
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+        let tag = now.rotate_left(16) ^ NEXT.fetch_add(1, Relaxed);
+        Self(Arc::new(Shared {
+            tag,
+            notes: Mutex::default(),
+        }))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Notes> {
+        self.0.notes.lock().unwrap()
+    }
+
+    // === sending ===
+
+    /// Notes a record that is about to be sent, and numbers it. The records of a stream must reach each partition in
+    /// the order of these calls: a stream is sent by one task, mostly with one key.
+    pub fn sends(&self, stream: u32) -> u64 {
+        let mut notes = self.lock();
+        let application = Ear {
+            waits: 1,
+            ..Ear::default()
+        };
+        notes.records.push(Note {
+            stream,
+            application,
+            ..Note::default()
+        });
+        notes.records.len() as u64 - 1
+    }
+
+    /// The value by which the record is known again, padded to this length; 16 at least.
+    pub fn value(&self, id: u64, len: usize) -> Bytes {
+        let mut value = vec![b'v'; len.max(HEAD)];
+        value[..8].copy_from_slice(&self.0.tag.to_be_bytes());
+        value[8..HEAD].copy_from_slice(&id.to_be_bytes());
+        value.into()
+    }
+
+    /// The number of the record with this value, if it is of this run.
+    pub fn id_in(&self, value: Option<&[u8]>) -> Option<u64> {
+        let (tag, rest) = value?.split_first_chunk()?;
+        let (id, _) = rest.split_first_chunk()?;
+        (u64::from_be_bytes(*tag) == self.0.tag).then(|| u64::from_be_bytes(*id))
+    }
+
+    /// A record of 100 bytes, noted as sent, with its stream as the key.
+    pub fn record(&self, topic: &Topic, stream: u32) -> (u64, ProducerRecord<Bytes, Bytes>) {
+        let id = self.sends(stream);
+        let record = ProducerRecord::new(topic.clone())
+            .key(Bytes::copy_from_slice(&stream.to_be_bytes()))
+            .value(self.value(id, 100));
+        (id, record)
+    }
+
+    /// Sends such a record; the application hears of it by a callback.
+    pub async fn send(&self, producer: &Producer<Bytes, Bytes>, topic: &Topic, stream: u32) {
+        let (id, record) = self.record(topic, stream);
+        let history = self.clone();
+        producer
+            .send_with(record, move |result| history.hears(id, &result))
+            .await;
+    }
+
+    // === hearing ===
+
+    /// The application heard this outcome.
+    pub fn hears(&self, id: u64, result: &SendResult) {
+        self.application_hears(id, result.into());
+    }
+
+    /// As [`hears`](Self::hears).
+    pub fn application_hears(&self, id: u64, heard: Heard) {
+        self.lock().records[id as usize].application.hears(heard);
+    }
+
+    /// The application dropped the future, and will hear nothing.
+    pub fn forgets(&self, id: u64) {
+        self.lock().records[id as usize].application.waits = 0;
+    }
+
+    /// The record came into the stack.
+    pub fn enters(&self, id: u64) {
+        let mut notes = self.lock();
+        notes.records[id as usize].hook.waits += 1;
+        if notes.outstanding == 0 {
+            notes.since = Some(Instant::now());
+        }
+        notes.outstanding += 1;
+    }
+
+    /// A hook heard this outcome.
+    pub fn hook_hears(&self, id: u64, heard: Heard, at: Instant) {
+        let mut notes = self.lock();
+        notes.records[id as usize].hook.hears(heard);
+        notes.outstanding = notes.outstanding.saturating_sub(1);
+        if matches!(heard, Heard::Delivered { .. }) {
+            notes.acked += 1;
+            notes.stall = notes.longest_stall(at);
+            notes.since = Some(at);
+        }
+        if notes.outstanding == 0 {
+            notes.stall = notes.longest_stall(at);
+            notes.since = None;
+        }
+    }
+
+    /// The layer with the oracle's hook. Put it outermost, where it hears final outcomes.
+    pub fn layer(&self) -> InterceptorLayer<Listener> {
+        InterceptorLayer::new(Listener(self.clone()))
+    }
+
+    // === while it runs ===
+
+    /// How many records are in the stack, without an outcome.
+    pub fn in_flight(&self) -> u64 {
+        self.lock().outstanding
+    }
+
+    /// How many records were acknowledged.
+    pub fn acked(&self) -> u64 {
+        self.lock().acked
+    }
+
+    /// How many records each partition has acknowledged.
+    pub fn acked_by_partition(&self) -> Vec<u64> {
+        let mut partitions = vec![];
+        for note in &self.lock().records {
+            if let Some(Heard::Delivered { partition, .. }) = note.hook.heard {
+                let partition = partition as usize;
+                if partitions.len() <= partition {
+                    partitions.resize(partition + 1, 0);
+                }
+                partitions[partition] += 1;
+            }
+        }
+        partitions
+    }
+}
+
+/// Tells a [`History`] what hooks hear.
+pub struct Listener(History);
+
+impl Interceptor for Listener {
+    type Token = Option<u64>;
+
+    fn on_send(&self, record: &mut Parts) -> Result<Option<u64>, Failure> {
+        let id = self.0.id_in(record.value.as_deref());
+        if let Some(id) = id {
+            self.0.enters(id);
+        }
+        Ok(id)
+    }
+
+    fn on_outcome(&self, id: Option<u64>, outcome: &Outcome<'_>) {
+        if let Some(id) = id {
+            let heard = outcome.result.into();
+            self.0.hook_hears(id, heard, outcome.at);
+        }
+    }
+}
