@@ -10,6 +10,8 @@ mod mock;
 pub mod oracle;
 mod producers;
 mod random;
+#[cfg(feature = "cli")]
+pub mod sending;
 mod topics;
 
 pub use count::{Counter, Counts};
