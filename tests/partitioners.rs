@@ -3,14 +3,13 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use franking::serializers::StringSerializer;
 use franking::{Code, Persistence, ProducerBuilder, ProducerRecord, View};
-use support::{Mock, Stored, builder, kafka, read, record, topic};
+use support::{Mock, Stored, builder, java, kafka, read, record, topic};
 
 const PARTITIONS: usize = 12;
 
@@ -53,31 +52,8 @@ fn keys() -> Vec<String> {
 
 /// Where Java's own producer puts these keys.
 fn with_java(topic: &str, keys: &[String]) -> Vec<Stored> {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let jars = Command::new(format!("{root}/scripts/kafka"))
-        .arg("jars")
-        .status()
-        .unwrap();
-    assert!(jars.success());
-    let mut java = Command::new("java")
-        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-        .args(["-cp", &format!("{root}/target/kafka/jars/*")])
-        .arg(format!("{root}/tests/java/SendKeys.java"))
-        .args([kafka(), topic])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("Java 17");
-    use std::io::Write as _;
-    let lines = keys
-        .iter()
-        .map(|key| format!("{key}\n"))
-        .collect::<String>();
-    java.stdin
-        .take()
-        .unwrap()
-        .write_all(lines.as_bytes())
-        .unwrap();
-    assert!(java.wait().unwrap().success());
+    let lines = keys.iter().map(|key| format!("{key}\n")).collect();
+    java("SendKeys", &[kafka(), topic], lines);
     read(kafka(), topic)
 }
 

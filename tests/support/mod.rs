@@ -13,6 +13,8 @@ pub mod oracle;
 mod producers;
 mod random;
 mod registry;
+#[cfg(feature = "cli")]
+pub mod sending;
 mod topics;
 
 pub use count::{Counter, Counts};
