@@ -46,6 +46,8 @@ mod guard;
 mod headers;
 mod interceptor;
 mod metadata;
+#[cfg(all(test, loom))]
+mod models;
 mod outcome;
 mod produce;
 mod record;
@@ -53,6 +55,7 @@ mod recover;
 mod room;
 mod serializer;
 mod shares;
+mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod topic;
