@@ -189,3 +189,205 @@ fn put_varint(out: &mut Vec<u8>, value: u64) {
     }
     out.push(zigzag as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use prost::bytes::Buf;
+
+    use super::super::tests::bytes;
+    use super::*;
+
+    #[derive(Clone, PartialEq, Message)]
+    struct Heartbeat {
+        #[prost(uint64, tag = "1")]
+        beat: u64,
+    }
+
+    /// The examples of Protobuf's documentation, "Encoding".
+    #[test]
+    fn the_documentations_examples() {
+        #[derive(Clone, PartialEq, Message)]
+        struct Test1 {
+            #[prost(int32, tag = "1")]
+            a: i32,
+        }
+        #[derive(Clone, PartialEq, Message)]
+        struct Test2 {
+            #[prost(string, tag = "2")]
+            b: String,
+        }
+        #[derive(Clone, PartialEq, Message)]
+        struct Test3 {
+            #[prost(message, optional, tag = "3")]
+            c: Option<Test1>,
+        }
+        let a = || Test1 { a: 150 };
+        assert_eq!(bytes(ProtobufSerializer::new(), a()), [0x08, 0x96, 0x01]);
+        let b = Test2 {
+            b: "testing".into(),
+        };
+        assert_eq!(bytes(ProtobufSerializer::new(), b), b"\x12\x07testing");
+        let c = Test3 { c: Some(a()) };
+        assert_eq!(
+            bytes(ProtobufSerializer::new(), c),
+            [0x1a, 0x03, 0x08, 0x96, 0x01]
+        );
+        assert_eq!(bytes(ProtobufSerializer::new(), Test3::default()), b"");
+    }
+
+    /// As published with Confluent's client for Python (`test_index_encoder`).
+    #[test]
+    fn indexes_as_published() {
+        for (path, expected) in [
+            (&[0][..], &[0x00][..]),
+            (&[1], &[0x02, 0x02]),
+            (&[127, 8, 9], &[0x06, 0xfe, 0x01, 0x10, 0x12]),
+            (&[128], &[0x02, 0x80, 0x02]),
+        ] {
+            assert_eq!(MessageIndexes::new(path).0, expected, "{path:?}");
+        }
+    }
+
+    /// As published with the crate `schema_registry_converter`: records that Confluent's Java serializer wrote.
+    #[test]
+    fn published_values_with_a_schemas_id() {
+        let first = ProtobufSerializer::new().with_ids(SchemaIds::fixed(7), MessageIndexes::new(&[0]));
+        assert_eq!(
+            bytes(first, Heartbeat { beat: 101 }),
+            [0, 0, 0, 0, 7, 0, 8, 101]
+        );
+
+        #[derive(Clone, PartialEq, Message)]
+        struct ProtoTest {
+            #[prost(bytes, tag = "1")]
+            id: Vec<u8>,
+            #[prost(int32, tag = "2")]
+            by: i32,
+            #[prost(int64, tag = "3")]
+            counter: i64,
+            #[prost(string, tag = "4")]
+            input: String,
+            #[prost(message, repeated, tag = "5")]
+            results: Vec<Outcome>,
+        }
+        #[derive(Clone, PartialEq, Message)]
+        struct Outcome {
+            #[prost(string, tag = "1")]
+            up: String,
+            #[prost(string, tag = "2")]
+            down: String,
+        }
+        let id = [
+            11, 134, 69, 48, 212, 168, 77, 40, 147, 167, 30, 246, 208, 32, 252, 79,
+        ];
+        let message = ProtoTest {
+            id: id.to_vec(),
+            by: 0,
+            counter: 1,
+            input: "String".into(),
+            results: vec![Outcome {
+                up: "STRING".into(),
+                down: "string".into(),
+            }],
+        };
+        // Its file defines A, B and C before it.
+        let fourth = MessageIndexes::new(&[3]);
+        let by = ProtobufSerializer::new().with_ids(SchemaIds::fixed(6), fourth);
+        let mut expected = vec![0, 0, 0, 0, 6, 2, 6, 10, 16];
+        expected.extend(id);
+        expected.extend([24, 1, 34, 6, 83, 116, 114, 105, 110, 103, 42, 16]);
+        expected.extend([10, 6, 83, 84, 82, 73, 78, 71, 18, 6, 115, 116, 114, 105]);
+        expected.extend([110, 103]);
+        assert_eq!(bytes(by, message), expected);
+    }
+
+    #[test]
+    fn indexes_are_found_by_name() {
+        fn message(name: &str, nested: Vec<DescriptorProto>) -> DescriptorProto {
+            DescriptorProto {
+                name: Some(name.into()),
+                nested_type: nested,
+                ..Default::default()
+            }
+        }
+        fn file(package: Option<&str>, messages: Vec<DescriptorProto>) -> FileDescriptorProto {
+            FileDescriptorProto {
+                package: package.map(Into::into),
+                message_type: messages,
+                ..Default::default()
+            }
+        }
+        macro_rules! named {
+            ($name:ident, $package:literal, $path:literal) => {
+                #[derive(Clone, PartialEq, Message)]
+                struct $name {}
+                impl Name for $name {
+                    const NAME: &'static str = $path;
+                    const PACKAGE: &'static str = $package;
+                    fn full_name() -> String {
+                        [$package, $path].join(".").trim_start_matches('.').into()
+                    }
+                }
+            };
+        }
+        named!(First, "shop", "First");
+        named!(Inner, "shop", "Second.Inner");
+        named!(Deep, "shop.orders", "Deep");
+        named!(Bare, "", "Bare");
+        named!(Missing, "shop", "Missing");
+        let set = FileDescriptorSet {
+            file: vec![
+                file(Some("shop.orders"), vec![message("Deep", vec![])]),
+                file(
+                    Some("shop"),
+                    vec![
+                        message("First", vec![]),
+                        message("Second", vec![message("Other", vec![]), message("Inner", vec![])]),
+                    ],
+                ),
+                file(None, vec![message("Wrong", vec![]), message("Bare", vec![])]),
+            ],
+        }
+        .encode_to_vec();
+        let new = |path: &[u32]| MessageIndexes::new(path);
+        assert_eq!(MessageIndexes::of::<First>(&set).unwrap(), new(&[0]));
+        assert_eq!(MessageIndexes::of::<Inner>(&set).unwrap(), new(&[1, 1]));
+        assert_eq!(MessageIndexes::of::<Deep>(&set).unwrap(), new(&[0]));
+        assert_eq!(MessageIndexes::of::<Bare>(&set).unwrap(), new(&[1]));
+        let error = MessageIndexes::of::<Missing>(&set).unwrap_err().to_string();
+        assert!(error.contains("shop.Missing"), "{error}");
+        assert!(MessageIndexes::of::<First>(b"no descriptors").is_err());
+    }
+
+    /// Reads as a consumer does: the id, the path of the message, the message.
+    fn read(mut from: &[u8]) -> (u32, Vec<u32>, Heartbeat) {
+        fn number(from: &mut &[u8]) -> u32 {
+            let zigzag = prost::decode_length_delimiter(from).unwrap();
+            u32::try_from(zigzag >> 1).unwrap()
+        }
+        assert_eq!(from.get_u8(), 0);
+        let id = from.get_u32();
+        let mut path: Vec<_> = (0..number(&mut from)).map(|_| 0).collect();
+        path.iter_mut().for_each(|index| *index = number(&mut from));
+        if path.is_empty() {
+            path.push(0);
+        }
+        (id, path, Heartbeat::decode(from).unwrap())
+    }
+
+    proptest! {
+        /// A reader gets the id, the message's place and the message that were sent.
+        #[test]
+        fn what_is_read_is_what_was_sent(
+            id: u32,
+            path in proptest::collection::vec(0..=i32::MAX as u32, 1..6),
+            beat: u64,
+        ) {
+            let indexes = MessageIndexes::new(&path);
+            let by = ProtobufSerializer::new().with_ids(SchemaIds::fixed(id), indexes);
+            let written = bytes(by, Heartbeat { beat });
+            prop_assert_eq!(read(&written), (id, path, Heartbeat { beat }));
+        }
+    }
+}
