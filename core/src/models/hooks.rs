@@ -1,7 +1,10 @@
 //! Unwinding: each hook hears one end, innermost first, and room and record come back, wherever the record is when it ends.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::Instant,
 };
@@ -189,7 +192,8 @@ fn declined_at_the_close() {
     });
 }
 
-/// A record that is sent again while the room closes is delivered or refused, one of them, and told so.
+/// A record that is sent again while the room closes is delivered or refused, one of them, and told so; once it is closed
+/// it is refused.
 #[test]
 fn sent_again_at_the_close() {
     explore("hooks, sent again at the close", || {
@@ -198,18 +202,27 @@ fn sent_again_at_the_close() {
         let record = stacked(&log, &freed, &keep);
         let (sent, in_flight) = Handle::to(&room).call(record, 100);
         in_flight.fail(&room, Failure::new(Code::TimedOut));
+        let closed = Arc::new(AtomicBool::new(false));
         let retry = thread::spawn({
-            let (room, failed) = (Arc::clone(&room), keep.take());
-            move || failed.resend(&mut Delivers(Handle::to(&room)), None)
+            let (room, failed, closed) = (Arc::clone(&room), keep.take(), Arc::clone(&closed));
+            move || {
+                let late = closed.load(Ordering::SeqCst);
+                failed.resend(&mut Delivers(Handle::to(&room)), None);
+                late
+            }
         });
         room.refuse(Failure::new(Code::Closed));
         room.abandon();
+        closed.store(true, Ordering::SeqCst);
         block_on(room.flushed());
         let totals = room.totals();
         assert_eq!((room.used(), totals.settled()), (0, 1));
-        retry.join().unwrap();
+        let late = retry.join().unwrap();
         let (outside, delivered) = match block_on(sent) {
-            Ok(_) => ("outside: delivered", 1),
+            Ok(_) => {
+                assert!(!late, "taken after the close");
+                ("outside: delivered", 1)
+            }
             Err(error) => {
                 assert_eq!((error.code(), error.attempts()), (&Code::Closed, 2));
                 assert!(error.into_record().is_some());

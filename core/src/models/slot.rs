@@ -10,7 +10,7 @@ use std::{
 
 use loom::thread;
 
-use super::{Freed, Handle, Log, block_on, end, explore, poll_once};
+use super::{Freed, Handle, Log, Turns, block_on, end, explore, poll_once};
 use crate::{Code, Delivery, Failure, Room, SendResult};
 
 fn said(result: &SendResult) -> &'static str {
@@ -164,10 +164,11 @@ fn neighbours() {
 
 /// A task that holds its future, and lets go of it when it is woken, as one does whose executor is gone.
 #[derive(Default)]
-struct Task(Mutex<Option<Delivery>>);
+struct Task(Mutex<Option<Delivery>>, Turns);
 
 impl Task {
     fn give_up(&self) {
+        self.1.next();
         let sent = self.0.lock().unwrap().take();
         drop(sent);
     }
