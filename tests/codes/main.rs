@@ -4,6 +4,9 @@
 mod support;
 
 mod answers;
+mod duplicate;
+mod fatal;
 mod local;
+mod storage;
 mod table;
 mod trial;
