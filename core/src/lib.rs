@@ -47,6 +47,7 @@ mod headers;
 mod interceptor;
 mod metadata;
 mod outcome;
+mod partitioner;
 mod produce;
 mod record;
 mod recover;
@@ -68,11 +69,12 @@ pub use self::{
     interceptor::{Intercepted, Interceptor, InterceptorLayer},
     metadata::{Placed, RecordMetadata},
     outcome::{HeaderList, HeadersView, Hook, Outcome, Snapshot, View},
+    partitioner::Partitioner,
     produce::Produce,
     record::{Parts, Record},
     recover::{Failed, Recover},
     room::{Acks, Closing, Flushed, Reservation, Room, Totals},
-    serializer::Serializer,
+    serializer::{Preparing, Serializer},
     shares::{Share, Shares},
     topic::Topic,
     tower::{Tower, TowerLayer, tower},

@@ -6,18 +6,24 @@
 mod count;
 mod fake;
 mod full;
+mod java;
 mod kafka;
 mod mock;
 pub mod oracle;
 mod producers;
 mod random;
+mod registry;
+#[cfg(feature = "cli")]
+pub mod sending;
 mod topics;
 
 pub use count::{Counter, Counts};
 pub use fake::{FakeBroker, Produced};
 pub use full::{Full, bytes_builder, stack};
+pub use java::java;
 pub use kafka::{Cluster, kafka};
 pub use mock::{Mock, RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 pub use producers::{builder, eventually, record, runs_out, sources};
 pub use random::Random;
+pub use registry::{Asked, RegistryDouble};
 pub use topics::{Stored, read, read_each, topic, topic_name};

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod demo;
+mod send;
 mod stack;
 mod terminal;
 
@@ -30,6 +31,8 @@ struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   franking demo                  a shop on a Kafka inside this process: nothing to set up, a few seconds
+  franking send -b localhost:9092 -t orders < orders.txt
+                                 a record for each line; it ends with what became of them
   franking stack                 the layers that every record passes, and why they stand in this order
   franking bench --bootstrap localhost:9092 --topic bench --client rdkafka --stack full
 
@@ -39,6 +42,8 @@ Colour is for terminals only, and NO_COLOR turns it off.";
 enum Command {
     /// Watch a small shop: provenance, traces, faults, retries and the audit, on a Kafka inside this process
     Demo(demo::Args),
+    /// Send lines, or JSON lines, to a topic
+    Send(send::Args),
     /// Print the default stack: which layers a record passes, and why they stand in this order
     Stack(stack::Args),
     /// Measure what a record costs this process, with and without layers, beside a peer
@@ -48,6 +53,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
+        Command::Send(args) => send::run(&args),
         Command::Stack(args) => stack::run(&args),
         Command::Bench(args) => bench::run(&args),
     };
