@@ -4,6 +4,10 @@
 mod support;
 
 mod answers;
+mod duplicate;
+mod fatal;
 mod local;
+mod sizes;
+mod storage;
 mod table;
 mod trial;

@@ -150,12 +150,15 @@ pub(super) fn larger_than_buffer(charge: usize, capacity: usize) -> Failure {
         .setting("buffer.memory")
 }
 
+/// What librdkafka counts for a record beside its key, value and headers: the most that Kafka's framing can take.
+const FRAMING: usize = 36;
+
 /// A record that librdkafka found too large before it was queued.
 pub(super) fn larger_than_request(parts: &Parts, limit: usize) -> Failure {
     Failure::new(Code::RecordTooLarge)
         .detail(format!(
-            "the record has {} bytes with its headers, and max.request.size is {limit}",
-            parts.payload_len()
+            "the record has {} bytes with its headers and Kafka's framing, and max.request.size is {limit}",
+            parts.payload_len() + FRAMING
         ))
         .setting("max.request.size")
 }

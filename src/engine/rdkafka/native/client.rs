@@ -271,7 +271,12 @@ impl<T: Send + 'static> Client<T> {
 
     /// Fails what is queued or in flight. Does not wait for it: the reports come as events.
     pub(crate) fn purge(&self) {
-        self.handle.purge();
+        self.handle.purge(true);
+    }
+
+    /// Fails what is queued, and lets what is in flight have its answer.
+    pub(crate) fn purge_queue(&self) {
+        self.handle.purge(false);
     }
 
     /// How many records have no report yet.

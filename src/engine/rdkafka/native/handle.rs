@@ -109,10 +109,11 @@ impl Handle {
         unsafe { sys::rd_kafka_flush(self.raw(), millis(timeout)) == 0 }
     }
 
-    pub(super) fn purge(&self) {
-        let flags = rd::RD_KAFKA_PURGE_F_QUEUE
-            | rd::RD_KAFKA_PURGE_F_INFLIGHT
-            | rd::RD_KAFKA_PURGE_F_NON_BLOCKING;
+    pub(super) fn purge(&self, in_flight: bool) {
+        let mut flags = rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        if in_flight {
+            flags |= rd::RD_KAFKA_PURGE_F_INFLIGHT;
+        }
         // SAFETY: the instance is valid.
         unsafe { sys::rd_kafka_purge(self.raw(), flags) };
     }
