@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+
+use super::Proxy;
 
 /// Bootstrap servers of the Kafka that all tests of this process share.
 ///
@@ -16,7 +16,7 @@ pub fn kafka() -> &'static str {
     static SHARED: OnceLock<Result<String, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP") {
         Ok(bootstrap) if !bootstrap.is_empty() => Ok(bootstrap),
-        _ => try_start(1, &[]).map(|cluster| {
+        _ => try_start(1, &[], vec![]).map(|cluster| {
             // Statics are never dropped; the script's watcher stops this cluster.
             let cluster = std::mem::ManuallyDrop::new(cluster);
             cluster.bootstrap.clone()
@@ -29,22 +29,44 @@ pub fn kafka() -> &'static str {
 }
 
 /// A cluster that belongs to one test. Dropping it stops it and removes its data.
-#[derive(Debug)]
 pub struct Cluster {
     bootstrap: String,
+    direct: String,
     dir: PathBuf,
+    proxies: Vec<Proxy>,
 }
 
 impl Cluster {
     /// Starts a cluster of 1 or 3 brokers, numbered from 1, with further broker
     /// properties, and waits until all of them answer. Panics if it cannot.
     pub fn start(brokers: u8, settings: &[(&str, &str)]) -> Self {
-        try_start(brokers, settings).unwrap_or_else(|error| panic!("{error}"))
+        try_start(brokers, settings, vec![]).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The bootstrap servers, broker 1 first.
+    /// The same, with a proxy in front of each broker.
+    pub fn behind_proxies(brokers: u8, settings: &[(&str, &str)]) -> Self {
+        let proxies = (0..brokers).map(|_| Proxy::new()).collect();
+        try_start(brokers, settings, proxies).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The bootstrap servers, broker 1 first: the proxies, if there are any.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The bootstrap servers past the proxies, where no fault of theirs is seen.
+    pub fn direct(&self) -> &str {
+        &self.direct
+    }
+
+    /// The proxy in front of broker `n`.
+    pub fn proxy(&self, n: u8) -> &Proxy {
+        &self.proxies[usize::from(n) - 1]
+    }
+
+    /// All proxies, that of broker 1 first.
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
     }
 
     /// Stops broker `n` in good order: it hands its leaderships over first.
@@ -54,22 +76,17 @@ impl Cluster {
 
     /// Kills broker `n` with SIGKILL and returns once it is gone.
     pub fn kill_node(&self, n: u8) {
-        let pid = self.signal("-KILL", n);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while is_running(&pid) {
-            assert!(Instant::now() < deadline, "broker {n} outlived SIGKILL");
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.script("kill-node", n);
     }
 
     /// Freezes broker `n`: its connections stay open, but nothing answers.
     pub fn freeze(&self, n: u8) {
-        self.signal("-STOP", n);
+        self.script("freeze-node", n);
     }
 
     /// Lets a frozen broker `n` go on.
     pub fn thaw(&self, n: u8) {
-        self.signal("-CONT", n);
+        self.script("thaw-node", n);
     }
 
     /// Starts broker `n` again on its old port and data, and waits until it answers.
@@ -89,23 +106,6 @@ impl Cluster {
             panic!("{error}");
         }
     }
-
-    /// Sends a signal to broker `n` and returns its pid.
-    fn signal(&self, signal: &str, n: u8) -> String {
-        let file = self.dir.join(format!("node-{n}")).join("pid");
-        let pid = fs::read_to_string(&file)
-            .unwrap_or_else(|error| panic!("no pid in {}: {error}", file.display()))
-            .trim()
-            .to_owned();
-        // A stopped broker's pid may belong to another process by now.
-        assert!(is_running(&pid), "broker {n} does not run");
-        let status = Command::new("kill").args([signal, &pid]).status();
-        assert!(
-            status.as_ref().is_ok_and(std::process::ExitStatus::success),
-            "kill {signal} of broker {n}: {status:?}"
-        );
-        pid
-    }
 }
 
 impl Drop for Cluster {
@@ -118,7 +118,11 @@ impl Drop for Cluster {
     }
 }
 
-fn try_start(brokers: u8, settings: &[(&str, &str)]) -> Result<Cluster, String> {
+fn try_start(
+    brokers: u8,
+    settings: &[(&str, &str)],
+    proxies: Vec<Proxy>,
+) -> Result<Cluster, String> {
     let mut args = vec![
         "start".to_owned(),
         "--brokers".to_owned(),
@@ -126,6 +130,10 @@ fn try_start(brokers: u8, settings: &[(&str, &str)]) -> Result<Cluster, String> 
         "--watch".to_owned(),
         std::process::id().to_string(),
     ];
+    if !proxies.is_empty() {
+        let ports: Vec<_> = proxies.iter().map(|p| p.port().to_string()).collect();
+        args.extend(["--advertise".to_owned(), ports.join(",")]);
+    }
     for (key, value) in settings {
         args.extend(["--set".to_owned(), format!("{key}={value}")]);
     }
@@ -137,9 +145,20 @@ fn try_start(brokers: u8, settings: &[(&str, &str)]) -> Result<Cluster, String> 
             .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
             .ok_or_else(|| format!("scripts/kafka start printed no {key}: {stdout}"))
     };
+    let bootstrap = value("bootstrap")?.to_owned();
+    let mut direct = bootstrap.clone();
+    if !proxies.is_empty() {
+        direct = value("direct")?.to_owned();
+        for (proxy, broker) in proxies.iter().zip(value("behind")?.split(',')) {
+            let broker = broker.parse();
+            proxy.forward_to(broker.map_err(|error| format!("{error}: {stdout}"))?);
+        }
+    }
     Ok(Cluster {
-        bootstrap: value("bootstrap")?.to_owned(),
+        bootstrap,
+        direct,
         dir: value("dir")?.into(),
+        proxies,
     })
 }
 
@@ -164,18 +183,4 @@ fn run_script(args: &[&OsStr]) -> Result<String, String> {
             String::from_utf8_lossy(&output.stderr)
         ))
     }
-}
-
-/// Whether a process lives. One that is dead but not yet reaped does not.
-fn is_running(pid: &str) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return false;
-    };
-    // The name in brackets may hold spaces, so count fields after it.
-    let fields: Vec<&str> = stat
-        .rsplit_once(") ")
-        .map_or(vec![], |(_, rest)| rest.split(' ').collect());
-    let threads = fields.get(17).and_then(|n| n.parse().ok()).unwrap_or(0);
-    // A first thread that ended early does not end the process.
-    !matches!(fields.first(), Some(&"Z" | &"X") | None) || threads > 1
 }

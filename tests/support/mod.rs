@@ -9,6 +9,7 @@ mod kafka;
 mod mock;
 pub mod oracle;
 mod producers;
+mod proxy;
 mod random;
 mod topics;
 
@@ -17,5 +18,8 @@ pub use full::{Full, bytes_builder, stack};
 pub use kafka::{Cluster, kafka};
 pub use mock::{Mock, RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 pub use producers::{builder, eventually, record, runs_out, sources};
+pub use proxy::{Counts as ProxyCounts, Proxy, Then, Way};
 pub use random::Random;
-pub use topics::{Stored, read, read_each, topic, topic_name};
+pub use topics::{
+    Partition, Stored, partitions_of, read, read_each, replicated_topic, topic, topic_name,
+};
