@@ -1,9 +1,11 @@
 //! A real Kafka for tests, started by `scripts/kafka`.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 use super::Proxy;
 
@@ -34,6 +36,14 @@ pub struct Cluster {
     direct: String,
     dir: PathBuf,
     proxies: Vec<Proxy>,
+    /// Brokers that do not run just now.
+    ailing: Mutex<HashMap<u8, Ailment>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ailment {
+    Frozen,
+    Down,
 }
 
 impl Cluster {
@@ -69,29 +79,102 @@ impl Cluster {
         &self.proxies
     }
 
+    /// What the cluster's folder takes of the disk.
+    pub fn bytes(&self) -> u64 {
+        fn of(path: &Path) -> u64 {
+            // Files go away meanwhile.
+            let Ok(entries) = std::fs::read_dir(path) else {
+                return std::fs::metadata(path).map_or(0, |file| file.blocks() * 512);
+            };
+            entries.flatten().map(|entry| of(&entry.path())).sum()
+        }
+        of(&self.dir)
+    }
+
     /// Stops broker `n` in good order: it hands its leaderships over first.
     pub fn stop_node(&self, n: u8) {
         self.script("stop-node", n);
+        self.ails(n, Some(Ailment::Down));
     }
 
     /// Kills broker `n` with SIGKILL and returns once it is gone.
     pub fn kill_node(&self, n: u8) {
         self.script("kill-node", n);
+        self.ails(n, Some(Ailment::Down));
     }
 
     /// Freezes broker `n`: its connections stay open, but nothing answers.
     pub fn freeze(&self, n: u8) {
         self.script("freeze-node", n);
+        self.ails(n, Some(Ailment::Frozen));
     }
 
     /// Lets a frozen broker `n` go on.
     pub fn thaw(&self, n: u8) {
         self.script("thaw-node", n);
+        self.ails(n, None);
     }
 
     /// Starts broker `n` again on its old port and data, and waits until it answers.
     pub fn restart_node(&self, n: u8) {
         self.script("restart-node", n);
+        self.ails(n, None);
+    }
+
+    /// Ends every fault: all brokers run again, and all proxies forward.
+    pub fn heal(&self) {
+        self.proxies.iter().for_each(Proxy::heal);
+        let ailing = self.ailing.lock().unwrap().clone();
+        for (n, ailment) in ailing {
+            match ailment {
+                Ailment::Frozen => self.thaw(n),
+                Ailment::Down => self.restart_node(n),
+            }
+        }
+    }
+
+    fn ails(&self, n: u8, ailment: Option<Ailment>) {
+        let mut ailing = self.ailing.lock().unwrap();
+        match ailment {
+            Some(ailment) => ailing.insert(n, ailment),
+            None => ailing.remove(&n),
+        };
+    }
+
+    /// Makes the first of these brokers the leader of this partition, and all of them its replicas. All run meanwhile.
+    pub fn move_leader(&self, topic: &str, partition: usize, replicas: &[u8]) {
+        let text = format!(
+            r#"{{"version":1,"partitions":[{{"topic":"{topic}","partition":{partition},"replicas":{replicas:?}}}]}}"#
+        );
+        let file = self.dir.join("tmp/reassignment.json");
+        std::fs::write(&file, text).unwrap();
+        self.tool(
+            "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+            &[
+                "--execute".as_ref(),
+                "--reassignment-json-file".as_ref(),
+                file.as_os_str(),
+            ],
+        );
+        // The first replica is the preferred leader.
+        self.tool(
+            "org.apache.kafka.tools.LeaderElectionCommand",
+            &[
+                "--election-type".as_ref(),
+                "preferred".as_ref(),
+                "--topic".as_ref(),
+                topic.as_ref(),
+                "--partition".as_ref(),
+                partition.to_string().as_ref(),
+            ],
+        );
+    }
+
+    fn tool(&self, class: &str, args: &[&OsStr]) {
+        let to = ["tool", class, "--bootstrap-server", &self.direct].map(AsRef::as_ref);
+        if let Err(error) = run_script(&[&to, args].concat()) {
+            panic!("{error}");
+        }
     }
 
     fn script(&self, command: &str, n: u8) {
@@ -159,6 +242,7 @@ fn try_start(
         direct,
         dir: value("dir")?.into(),
         proxies,
+        ailing: Mutex::default(),
     })
 }
 

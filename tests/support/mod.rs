@@ -21,5 +21,6 @@ pub use producers::{builder, eventually, record, runs_out, sources};
 pub use proxy::{Counts as ProxyCounts, Proxy, Then, Way};
 pub use random::Random;
 pub use topics::{
-    Partition, Stored, partitions_of, read, read_each, replicated_topic, topic, topic_name,
+    Partition, Stored, add_partitions, delete_topic, make_topic, partitions_of, read, read_each,
+    replicated_topic, topic, topic_name,
 };

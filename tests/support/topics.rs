@@ -4,10 +4,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use franking::testing::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -37,32 +40,73 @@ pub fn replicated_topic(
     settings: &[(&str, &str)],
 ) -> String {
     let name = topic_name(what);
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .unwrap();
+    make_topic(bootstrap, &name, partitions, replicas, settings);
+    name
+}
+
+/// Makes a topic of this name, and waits until every replica is in sync.
+pub fn make_topic(
+    bootstrap: &str,
+    name: &str,
+    partitions: usize,
+    replicas: i32,
+    settings: &[(&str, &str)],
+) {
     let mut new = NewTopic::new(
-        &name,
+        name,
         i32::try_from(partitions).unwrap(),
         TopicReplication::Fixed(replicas),
     );
     for (name, value) in settings {
         new = new.set(name, value);
     }
-    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-    let made = block_on(admin.create_topics([&new], &options), PATIENCE);
-    let made = made
-        .expect("an answer")
-        .unwrap_or_else(|error| panic!("topic {name}: {error}"));
-    assert!(made.iter().all(Result::is_ok), "{made:?}");
+    administer(bootstrap, async |admin, options| {
+        admin.create_topics([&new], options).await
+    });
     if replicas > 1 {
         let whole = eventually(|| {
-            let found = partitions_of(bootstrap, &name);
+            let found = partitions_of(bootstrap, name);
             found.len() == partitions && found.iter().all(|p| p.in_sync == replicas as usize)
         });
-        assert!(whole, "{name}: {:?}", partitions_of(bootstrap, &name));
+        assert!(whole, "{name}: {:?}", partitions_of(bootstrap, name));
     }
-    name
+}
+
+/// Deletes a topic, and waits until no broker that is asked knows it.
+pub fn delete_topic(bootstrap: &str, name: &str) {
+    administer(bootstrap, async |admin, options| {
+        admin.delete_topics(&[name], options).await
+    });
+    assert!(eventually(|| partitions_of(bootstrap, name).is_empty()));
+}
+
+/// Gives a topic more partitions, so many in all.
+pub fn add_partitions(bootstrap: &str, name: &str, partitions: usize) {
+    let new = NewPartitions::new(name, partitions);
+    administer(bootstrap, async |admin, options| {
+        admin.create_partitions([&new], options).await
+    });
+    assert!(eventually(
+        || partitions_of(bootstrap, name).len() == partitions
+    ));
+}
+
+fn administer(
+    bootstrap: &str,
+    what: impl AsyncFnOnce(
+        &AdminClient<DefaultClientContext>,
+        &AdminOptions,
+    ) -> KafkaResult<Vec<TopicResult>>,
+) {
+    let admin = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .unwrap();
+    let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+    let done = block_on(what(&admin, &options), PATIENCE).expect("an answer");
+    for done in done.unwrap() {
+        done.unwrap_or_else(|(topic, error)| panic!("topic {topic}: {error}"));
+    }
 }
 
 /// A partition as a broker tells of it.

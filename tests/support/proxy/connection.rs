@@ -97,18 +97,20 @@ impl Wire<'_> {
             if silent {
                 continue;
             }
-            match way {
-                Way::There => self.note_request(&frame),
-                Way::Back => match self.drops(&frame) {
+            if way == Way::There {
+                self.note_request(&frame);
+            }
+            pass(&mut weather, way, frame.bytes().len()).await;
+            if way == Way::Back {
+                match self.drops(&frame) {
                     Some(Then::Close) => return Ok(()),
                     Some(Then::Silence) => {
                         silent = true;
                         continue;
                     }
                     None => {}
-                },
+                }
             }
-            pass(&mut weather, way, frame.bytes().len()).await;
             to.write_all(frame.bytes()).await?;
             if way == Way::Back {
                 self.note_answer(&frame);

@@ -210,9 +210,14 @@ impl Proxy {
         self.shared.lock().witness = Some(Box::new(witness));
     }
 
-    /// Good weather again: ends stalls and slowness, and drops nothing more. What was cut stays cut.
-    pub fn heal(&self) {
+    /// Good weather again: ends stalls and slowness.
+    pub fn resume(&self) {
         self.shared.weather.send_replace(Weather::default());
+    }
+
+    /// Ends every fault that is or was to come. What was cut stays cut.
+    pub fn heal(&self) {
+        self.resume();
         let mut state = self.shared.lock();
         state.drop_acks = None;
         state.witness = None;
