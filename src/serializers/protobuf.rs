@@ -252,7 +252,8 @@ mod tests {
     /// As published with the crate `schema_registry_converter`: records that Confluent's Java serializer wrote.
     #[test]
     fn published_values_with_a_schemas_id() {
-        let first = ProtobufSerializer::new().with_ids(SchemaIds::fixed(7), MessageIndexes::new(&[0]));
+        let first =
+            ProtobufSerializer::new().with_ids(SchemaIds::fixed(7), MessageIndexes::new(&[0]));
         assert_eq!(
             bytes(first, Heartbeat { beat: 101 }),
             [0, 0, 0, 0, 7, 0, 8, 101]
@@ -343,10 +344,16 @@ mod tests {
                     Some("shop"),
                     vec![
                         message("First", vec![]),
-                        message("Second", vec![message("Other", vec![]), message("Inner", vec![])]),
+                        message(
+                            "Second",
+                            vec![message("Other", vec![]), message("Inner", vec![])],
+                        ),
                     ],
                 ),
-                file(None, vec![message("Wrong", vec![]), message("Bare", vec![])]),
+                file(
+                    None,
+                    vec![message("Wrong", vec![]), message("Bare", vec![])],
+                ),
             ],
         }
         .encode_to_vec();

@@ -1,10 +1,9 @@
 //! Records and batches that are too large for a real Kafka (row 19).
 
-use franking::middleware::retry::RetryLayer;
 use franking::{Code, Persistence, ProducerRecord, Topic};
 
 use crate::support::oracle::History;
-use crate::support::{Full, bytes_builder, kafka, stack, topic};
+use crate::support::{Full, bytes_builder, kafka, topic};
 
 const LIMIT: usize = 10_000;
 /// What librdkafka counts for a record beside its key, value and headers.
@@ -35,9 +34,8 @@ async fn a_record_that_fits_until_a_layer_stamps_it_is_refused_and_its_neighbour
         assert_eq!(bare.send(other).await.is_ok(), fits, "{more} more");
     }
 
-    let retry = RetryLayer::new();
-    let stats = retry.stats();
-    let full = Full::with_stack(kafka(), &settings, stack().retry(retry));
+    let full = Full::new(kafka(), &settings);
+    let stats = full.retry.clone();
     let mut sent = vec![];
     for n in 0..21 {
         let len = if n == 10 { largest } else { 100 };
@@ -78,9 +76,8 @@ async fn a_batch_beyond_the_topics_limit_fails_whole_and_no_other() {
     let limit = LIMIT.to_string();
     let topic = topic(kafka(), "batch-limit", 2, &[("max.message.bytes", &limit)]);
     let topic: Topic = topic.into();
-    let retry = RetryLayer::new();
-    let stats = retry.stats();
-    let full = Full::with_stack(kafka(), &[("linger.ms", "1000")], stack().retry(retry));
+    let full = Full::new(kafka(), &[("linger.ms", "1000")]);
+    let stats = full.retry.clone();
     // So that the partitions are known, and a batch is one.
     let (id, first) = record(&full.history, &topic, 100);
     let result = full.producer.send(first.partition(1)).await;
