@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use franking::middleware::retry::{Order, RetryLayer, RetryStats};
+use franking::middleware::retry::{Order, RetryLayer};
 use franking::{Persistence, SendResult, Topic};
 use support::oracle::{Clause, Verdict};
-use support::{Answer, Api, Full, Mock, Random, stack};
+use support::{Answer, Api, Full, Mock, Random};
 
 const TASKS: u32 = 4;
 const EACH: u32 = 10_000;
@@ -44,7 +44,6 @@ struct Run {
     full: Full,
     mock: Mock,
     topic: Topic,
-    stats: RetryStats,
     said: Arc<Said>,
 }
 
@@ -55,15 +54,13 @@ impl Run {
         let retry = RetryLayer::new()
             .order(order)
             .backoff(Duration::from_millis(10), Duration::from_millis(30));
-        let stats = retry.stats();
         // Small batches: an answer is about one of them, and many are on their way.
         let settings = [("batch.num.messages", "20"), ("linger.ms", "1")];
-        let full = Full::with_stack(&mock.bootstrap(), &settings, stack().retry(retry));
+        let full = Full::with_retry(&mock.bootstrap(), &settings, retry);
         let run = Self {
             full,
             mock,
             topic,
-            stats,
             said: Arc::default(),
         };
         run.send_all(&mut Random::new()).await;
@@ -120,15 +117,15 @@ impl Run {
             judge = judge.without(clause);
         }
         let verdict = judge.verdict();
-        println!("{name}: {:?}", self.stats);
+        println!("{name}: {:?}", self.full.retry);
         verdict.must_hold(name);
         let said = (
             self.said.left_out.load(SeqCst),
             self.said.exhausted.load(SeqCst),
         );
-        assert_eq!(said.0, self.stats.overtaken(), "each says so");
+        assert_eq!(said.0, self.full.retry.overtaken(), "each says so");
         assert_eq!(said.0 + said.1, verdict.not_persisted);
-        assert!(self.stats.retries() > 100, "{:?}", self.stats);
+        assert!(self.full.retry.retries() > 100, "{:?}", self.full.retry);
         verdict
     }
 }
@@ -138,7 +135,7 @@ async fn what_is_sent_again_comes_behind_no_later_record_of_its_key() {
     let run = Run::new(Order::Keep).await;
     let verdict = run.judge("row 20, order kept", None);
     assert_eq!(verdict.inverted, 0);
-    assert!(run.stats.overtaken() > 100, "{:?}", run.stats);
+    assert!(run.full.retry.overtaken() > 100, "{:?}", run.full.retry);
 }
 
 /// The same run, so that it is known to find inversions.
@@ -147,5 +144,5 @@ async fn where_order_is_given_up_more_arrive_and_some_come_late() {
     let run = Run::new(Order::GiveUp).await;
     let verdict = run.judge("row 20, order given up", Some(Clause::Order));
     assert!(verdict.inverted > 100, "{verdict}");
-    assert_eq!(run.stats.overtaken(), 0);
+    assert_eq!(run.full.retry.overtaken(), 0);
 }

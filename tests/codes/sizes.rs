@@ -1,10 +1,9 @@
 //! Records and batches that are too large for a real Kafka (row 19).
 
-use franking::middleware::retry::RetryLayer;
 use franking::{Code, Persistence, ProducerRecord, Topic};
 
 use crate::support::oracle::History;
-use crate::support::{Full, bytes_builder, kafka, stack, topic};
+use crate::support::{Full, bytes_builder, kafka, topic};
 
 const LIMIT: usize = 10_000;
 /// What librdkafka counts for a record beside its key, value and headers.
@@ -35,9 +34,7 @@ async fn a_record_that_fits_until_a_layer_stamps_it_is_refused_and_its_neighbour
         assert_eq!(bare.send(other).await.is_ok(), fits, "{more} more");
     }
 
-    let retry = RetryLayer::new();
-    let stats = retry.stats();
-    let full = Full::with_stack(kafka(), &settings, stack().retry(retry));
+    let full = Full::new(kafka(), &settings);
     let mut sent = vec![];
     for n in 0..21 {
         let len = if n == 10 { largest } else { 100 };
@@ -66,7 +63,7 @@ async fn a_record_that_fits_until_a_layer_stamps_it_is_refused_and_its_neighbour
         let bytes = record.payload_len() + FRAMING;
         assert!(text.contains(&format!("{bytes} bytes")), "{text}");
     }
-    assert_eq!((stats.retries(), stats.gave_up()), (0, 0));
+    assert_eq!((full.retry.retries(), full.retry.gave_up()), (0, 0));
     let copies = full.history.stored(kafka(), &topic);
     let verdict = full.judge(&copies).verdict();
     verdict.must_hold("row 19, stamped over the limit");
@@ -78,9 +75,7 @@ async fn a_batch_beyond_the_topics_limit_fails_whole_and_no_other() {
     let limit = LIMIT.to_string();
     let topic = topic(kafka(), "batch-limit", 2, &[("max.message.bytes", &limit)]);
     let topic: Topic = topic.into();
-    let retry = RetryLayer::new();
-    let stats = retry.stats();
-    let full = Full::with_stack(kafka(), &[("linger.ms", "1000")], stack().retry(retry));
+    let full = Full::new(kafka(), &[("linger.ms", "1000")]);
     // So that the partitions are known, and a batch is one.
     let (id, first) = record(&full.history, &topic, 100);
     let result = full.producer.send(first.partition(1)).await;
@@ -115,7 +110,7 @@ async fn a_batch_beyond_the_topics_limit_fails_whole_and_no_other() {
         back.push(error.into_record().unwrap());
     }
     assert_eq!(back.len(), 20);
-    assert_eq!((stats.retries(), stats.gave_up()), (0, 0));
+    assert_eq!((full.retry.retries(), full.retry.gave_up()), (0, 0));
 
     // What the error advises: in smaller batches they arrive, and the producer goes on.
     for record in back {

@@ -125,6 +125,8 @@ fn the_defaults_reach_librdkafka_under_its_own_names() {
         ("message.send.max.retries", "2147483647"),
         ("retry.backoff.ms", "100"),
         ("retry.backoff.max.ms", "1000"),
+        ("reconnect.backoff.ms", "50"),
+        ("reconnect.backoff.max.ms", "1000"),
         ("partitioner", "murmur2_random"),
         ("security.protocol", "plaintext"),
     ] {
