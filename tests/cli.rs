@@ -34,6 +34,7 @@ fn help_teaches_by_examples() {
     for args in [
         &["--help"][..],
         &["demo", "--help"],
+        &["send", "--help"],
         &["stack", "--help"],
         &["bench", "--help"],
     ] {

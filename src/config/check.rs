@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::{ConfigError, ProblemKind};
 use super::librdkafka::{Pairs, translate};
 use super::reader::Reader;
-use super::values::{Acks, Compression, Partitioner};
+use super::values::{Acks, Compression, PartitionerName};
 use super::{Config, Properties, Required, bootstrap, security};
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -296,7 +296,7 @@ fn compression(reader: &mut Reader<'_>) -> (Compression, Option<i32>) {
     (codec, level.and_then(|level| i32::try_from(level).ok()))
 }
 
-fn partitioner(reader: &mut Reader<'_>) -> Partitioner {
+fn partitioner(reader: &mut Reader<'_>) -> PartitionerName {
     // Java's switches: what librdkafka does anyway may be said, the opposite may not.
     if reader.bool("partitioner.ignore.keys") == Some(true) {
         reader.problem(
@@ -327,8 +327,8 @@ fn partitioner(reader: &mut Reader<'_>) -> Partitioner {
         );
     }
     reader
-        .word("partitioner", Partitioner::WORDS)
-        .unwrap_or(Partitioner::Murmur2Random)
+        .word("partitioner", PartitionerName::WORDS)
+        .unwrap_or(PartitionerName::Murmur2Random)
 }
 
 fn retry_backoff(reader: &mut Reader<'_>) -> (Duration, Duration) {

@@ -78,7 +78,7 @@ use std::time::Duration;
 
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use properties::Properties;
-pub use values::{Acks, Compression, Partitioner, SecurityProtocol};
+pub use values::{Acks, Compression, PartitionerName, SecurityProtocol};
 
 /// What the properties must say because the program does not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,7 +111,7 @@ pub struct Config {
     retries: u32,
     retry_backoff: Duration,
     retry_backoff_max: Duration,
-    partitioner: Partitioner,
+    partitioner: PartitionerName,
     statistics_interval: Option<Duration>,
     security_protocol: SecurityProtocol,
     warnings: Vec<Problem>,
@@ -231,9 +231,9 @@ impl Config {
         self.retry_backoff_max
     }
 
-    /// `partitioner`: how a record without a partition gets one. Default [`Partitioner::Murmur2Random`], which puts
+    /// `partitioner`: how a record without a partition gets one. Default [`PartitionerName::Murmur2Random`], which puts
     /// every key where Java puts it.
-    pub fn partitioner(&self) -> Partitioner {
+    pub fn partitioner(&self) -> PartitionerName {
         self.partitioner
     }
 
