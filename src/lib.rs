@@ -26,6 +26,7 @@
 //! | ways to send, flush, close | [`Producer`] |
 //! | properties, defaults, what is refused | [`config`] |
 //! | the layers of the default stack, and why each stands where it stands | [`DefaultStack`], [`middleware`] |
+//! | partitioners, and one of your own | [`partitioners`], [`Partitioner`] |
 //! | a layer of your own | [`Interceptor`], [`Recover`], [`tower()`] |
 //! | reading it back: who, when, which trace, what is missing | [`provenance`] |
 //! | what a record's error says | [`SendError`], [`Code`], [`Persistence`] |
@@ -41,6 +42,7 @@
 
 pub mod config;
 pub mod engine;
+pub mod partitioners;
 pub mod producer;
 pub mod provenance;
 pub mod serializers;

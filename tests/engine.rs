@@ -792,6 +792,8 @@ async fn a_payload_that_panics_in_its_drop_stops_nobody_else() {
     let sent = producer.send(record(Bytes::from_static(b"after")));
     let sent = tokio::time::timeout(Duration::from_secs(20), sent).await;
     assert!(sent.expect("the engine's thread goes on").is_ok());
+    // A caller is woken a moment before its record leaves the ledger.
+    assert!(eventually(|| producer.room().outstanding() == 0));
     let closed = producer.close(Duration::from_secs(5)).await;
     assert_eq!(closed, franking::Closed::default());
 }

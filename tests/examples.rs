@@ -56,6 +56,20 @@ fn tower_layer() {
 }
 
 #[test]
+fn partitioners() {
+    let printed = run("partitioners");
+    let batch = |name: &str| -> f64 {
+        let line = printed.lines().find(|line| line.contains(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    // Twelve partitions; a busy machine sends in larger bursts.
+    assert!(
+        batch("murmur2_random") > 3.0 * batch("round_robin"),
+        "{printed}"
+    );
+}
+
+#[test]
 fn with_and_without() {
     let printed = run("with_and_without");
     let (without, with) = printed.split_once("with it:").unwrap();

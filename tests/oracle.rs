@@ -382,6 +382,19 @@ fn nothing_in_flight_is_no_standstill() {
 }
 
 #[test]
+fn finds_the_numbers_of_records_within_a_request() {
+    let history = History::new();
+    let values: Vec<_> = (0..3)
+        .map(|_| history.value(history.sends(0), 20))
+        .collect();
+    let other = History::new();
+    let other = other.value(other.sends(0), 20);
+    let bytes = [b"head", &values[2][..], &other, &values[0], b"tail"].concat();
+    assert_eq!(history.ids_within(&bytes), [2, 0]);
+    assert!(history.ids_within(b"").is_empty());
+}
+
+#[test]
 fn a_clause_that_a_test_excuses_is_not_asked_for_but_counted() {
     let mut run = Run::truthful();
     let (index, _) = run.delivered();

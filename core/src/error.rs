@@ -186,6 +186,7 @@ struct Inner {
     transient: bool,
     detail: Cow<'static, str>,
     advice: Cow<'static, str>,
+    declined: Option<&'static str>,
     setting: Option<&'static str>,
     source: Option<Arc<dyn Error + Send + Sync>>,
 }
@@ -200,6 +201,7 @@ impl Failure {
             transient: false,
             detail: detail.into(),
             advice: advice.into(),
+            declined: None,
             setting: None,
             source: None,
         }))
@@ -226,6 +228,12 @@ impl Failure {
     /// Says what the user can do.
     pub fn advice(mut self, advice: impl Into<Cow<'static, str>>) -> Self {
         self.0.advice = advice.into();
+        self
+    }
+
+    /// Says why a recoverer that could have sent the record again did not.
+    pub fn declined(mut self, why: &'static str) -> Self {
+        self.0.declined = Some(why);
         self
     }
 
@@ -262,6 +270,11 @@ impl Failure {
         &self.0.advice
     }
 
+    /// Why a recoverer that could have sent the record again did not, if it says so.
+    pub fn why_declined(&self) -> Option<&'static str> {
+        self.0.declined
+    }
+
     /// The setting that matters, by Kafka's name, if there is one.
     pub fn setting_name(&self) -> Option<&'static str> {
         self.0.setting
@@ -280,6 +293,7 @@ impl fmt::Display for Failure {
             persistence,
             detail,
             advice,
+            declined,
             setting,
             ..
         } = &*self.0;
@@ -287,7 +301,11 @@ impl fmt::Display for Failure {
             Code::Broker { number, name } => write!(f, "{name} ({number})")?,
             code => write!(f, "{code}")?,
         }
-        write!(f, ": {detail} ({persistence}). To do: {advice}")?;
+        write!(f, ": {detail} ({persistence})")?;
+        if let Some(why) = declined {
+            write!(f, "; not sent again: {why}")?;
+        }
+        write!(f, ". To do: {advice}")?;
         match setting {
             Some(setting) if !advice.contains(setting) => write!(f, " (setting: {setting})"),
             _ => Ok(()),
@@ -302,6 +320,7 @@ impl fmt::Debug for Failure {
             .field("persistence", &self.0.persistence)
             .field("transient", &self.0.transient)
             .field("detail", &self.0.detail)
+            .field("declined", &self.0.declined)
             .field("setting", &self.0.setting)
             .finish_non_exhaustive()
     }

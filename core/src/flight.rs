@@ -27,8 +27,11 @@ pub struct Flight {
 
 pub(crate) enum Frame {
     Hook(Box<dyn Hook>),
-    Recover(Arc<dyn Recover>),
+    /// With its ticket, which lies where nothing else would.
+    Recover(Arc<dyn Recover>, u32),
 }
+
+const _: () = assert!(size_of::<Frame>() == size_of::<Box<dyn Hook>>() + size_of::<usize>());
 
 impl Flight {
     /// Counts an attempt and gives the caller's future. An engine calls it once for each record that it is called with,
@@ -106,7 +109,7 @@ impl Flight {
                     guarded(|| hook.on_outcome(&outcome));
                 }
                 // A recoverer has nothing to do with a success.
-                Frame::Recover(_) => {}
+                Frame::Recover(..) => {}
             }
         }
     }
@@ -160,8 +163,8 @@ impl Flight {
                     };
                     guarded(|| hook.on_outcome(&outcome));
                 }
-                Frame::Recover(recover) => {
-                    let failed = Failed::new(record.into_record(), failure, self);
+                Frame::Recover(recover, ticket) => {
+                    let failed = Failed::new(record.into_record(), failure, self, ticket);
                     guarded(|| recover.recover(failed));
                     return None;
                 }

@@ -46,13 +46,17 @@ mod guard;
 mod headers;
 mod interceptor;
 mod metadata;
+#[cfg(all(test, loom))]
+mod models;
 mod outcome;
+mod partitioner;
 mod produce;
 mod record;
 mod recover;
 mod room;
 mod serializer;
 mod shares;
+mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod topic;
@@ -68,11 +72,12 @@ pub use self::{
     interceptor::{Intercepted, Interceptor, InterceptorLayer},
     metadata::{Placed, RecordMetadata},
     outcome::{HeaderList, HeadersView, Hook, Outcome, Snapshot, View},
+    partitioner::Partitioner,
     produce::Produce,
     record::{Parts, Record},
     recover::{Failed, Recover},
     room::{Acks, Closing, Flushed, Reservation, Room, Totals},
-    serializer::Serializer,
+    serializer::{Preparing, Serializer},
     shares::{Share, Shares},
     topic::Topic,
     tower::{Tower, TowerLayer, tower},

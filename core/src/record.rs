@@ -181,7 +181,13 @@ impl Record {
 
     /// Leaves a recoverer on the record: it gets the record if it fails.
     pub fn push_recover(&mut self, recover: Arc<dyn Recover>) {
-        self.0.flight.frames.push(Frame::Recover(recover));
+        self.push_recover_with(recover, 0);
+    }
+
+    /// As [`push_recover`](Self::push_recover), with a number that the recoverer gets back ([`Failed::ticket`](crate::Failed::ticket)): what its
+    /// layer knew at the send, without an allocation to keep it in.
+    pub fn push_recover_with(&mut self, recover: Arc<dyn Recover>, ticket: u32) {
+        self.0.flight.frames.push(Frame::Recover(recover, ticket));
     }
 
     /// Whether the record holds room in an engine's buffer already, because a recoverer sends it again. Such a record
@@ -229,7 +235,12 @@ impl Record {
         let frames = &self.0.flight.frames;
         frames
             .iter()
-            .any(|frame| matches!(frame, Frame::Recover(_)))
+            .any(|frame| matches!(frame, Frame::Recover(..)))
+    }
+
+    /// How often an engine had it.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.0.flight.attempts()
     }
 
     pub(crate) fn board(&mut self, flight: Flight) {

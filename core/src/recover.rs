@@ -25,14 +25,16 @@ struct Held {
     record: Record,
     failure: Failure,
     flight: Flight,
+    ticket: u32,
 }
 
 impl Failed {
-    pub(crate) fn new(record: Record, failure: Failure, flight: Flight) -> Self {
+    pub(crate) fn new(record: Record, failure: Failure, flight: Flight, ticket: u32) -> Self {
         Self(Some(Held {
             record,
             failure,
             flight,
+            ticket,
         }))
     }
 
@@ -51,6 +53,11 @@ impl Failed {
         self.held().flight.attempts()
     }
 
+    /// The number that came with the recoverer ([`Record::push_recover_with`]), or 0. It stays through resends.
+    pub fn ticket(&self) -> u32 {
+        self.held().ticket
+    }
+
     /// Resolves when the producer's time to close is over: decline then, for nothing can be sent any more.
     pub fn closing(&self) -> Closing {
         match &self.held().flight.permit {
@@ -61,6 +68,15 @@ impl Failed {
 
     /// Leaves the failure as it is: unwinding goes on outward, on this thread.
     pub fn decline(mut self) {
+        self.end();
+    }
+
+    /// As [`decline`](Self::decline), with a failure that says more than the one it had: why it was declined. Whether the
+    /// record is in the topic is not the recoverer's to say; that stays as it was.
+    pub fn decline_as(mut self, failure: Failure) {
+        if let Some(held) = &mut self.0 {
+            held.failure = failure.with_persistence(held.failure.persistence());
+        }
         self.end();
     }
 
@@ -76,7 +92,7 @@ impl Failed {
             let mut record = held.record;
             record.board(held.flight);
             if let Some(recover) = recover {
-                record.push_recover(recover);
+                record.push_recover_with(recover, held.ticket);
             }
             drop(service.call(record));
         }

@@ -251,3 +251,43 @@ fn after_the_close_a_resend_fails() {
     assert_eq!(error.attempts(), 2);
     assert_eq!(engine.room().used(), 0);
 }
+
+#[test]
+fn a_ticket_comes_back_and_stays_through_resends() {
+    let engine = Scripted::new();
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t");
+    record.push_recover(Arc::new(Declines(true)));
+    record.push_recover_with(keep.clone(), 7);
+    failing(&engine);
+    failing(&engine);
+    let sent = call(&engine, record);
+    let failed = keep.take();
+    assert_eq!(failed.ticket(), 7);
+    failed.resend(&mut engine.clone(), Some(keep.clone()));
+    assert_eq!(keep.take().ticket(), 7);
+    assert!(now(sent).unwrap().is_err());
+}
+
+#[test]
+fn who_declines_may_say_why_but_not_what_became_of_the_record() {
+    let engine = Scripted::new();
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t");
+    record.push_recover(keep.clone());
+    engine.script(Answer::lose_acknowledgement());
+    let sent = call(&engine, record);
+    let failed = keep.take();
+    let failure = failed.failure().clone().declined("it is Sunday");
+    failed.decline_as(failure.with_persistence(Persistence::NotPersisted));
+    let error = now(sent).unwrap().unwrap_err();
+    assert_eq!(error.failure().why_declined(), Some("it is Sunday"));
+    assert!(
+        error
+            .to_string()
+            .contains("(possibly persisted); not sent again: it is Sunday. To do: "),
+        "{error}"
+    );
+    assert_eq!(error.persistence(), Persistence::Unknown);
+    assert_eq!(engine.room().totals().unknown, 1);
+}

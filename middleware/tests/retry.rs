@@ -346,12 +346,12 @@ fn without_a_runtime_there_is_one_small_thread() {
         .budget(1.0, 100);
     let stack = layer.layer(engine.clone());
     thread::scope(|scope| {
-        for _ in 0..4 {
+        for thread in 0..4 {
             let (mut stack, engine) = (stack.clone(), engine.clone());
             scope.spawn(move || {
                 for n in 0..50 {
                     engine.script(Answer::fail(moment()));
-                    send(&mut stack, order(n)).unwrap();
+                    send(&mut stack, order(thread * 50 + n)).unwrap();
                 }
             });
         }

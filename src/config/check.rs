@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::error::{ConfigError, ProblemKind};
 use super::librdkafka::{Pairs, translate};
 use super::reader::Reader;
-use super::values::{Acks, Compression, Partitioner};
+use super::values::{Acks, Compression, PartitionerName};
 use super::{Config, Properties, Required, bootstrap, security};
 
 const INT_MAX: i64 = i32::MAX as i64;
@@ -296,7 +296,7 @@ fn compression(reader: &mut Reader<'_>) -> (Compression, Option<i32>) {
     (codec, level.and_then(|level| i32::try_from(level).ok()))
 }
 
-fn partitioner(reader: &mut Reader<'_>) -> Partitioner {
+fn partitioner(reader: &mut Reader<'_>) -> PartitionerName {
     // Java's switches: what librdkafka does anyway may be said, the opposite may not.
     if reader.bool("partitioner.ignore.keys") == Some(true) {
         reader.problem(
@@ -327,8 +327,8 @@ fn partitioner(reader: &mut Reader<'_>) -> Partitioner {
         );
     }
     reader
-        .word("partitioner", Partitioner::WORDS)
-        .unwrap_or(Partitioner::Murmur2Random)
+        .word("partitioner", PartitionerName::WORDS)
+        .unwrap_or(PartitionerName::Murmur2Random)
 }
 
 fn retry_backoff(reader: &mut Reader<'_>) -> (Duration, Duration) {
@@ -347,38 +347,11 @@ fn retry_backoff(reader: &mut Reader<'_>) -> (Duration, Duration) {
     (first, most)
 }
 
-/// Connections and metadata: Java's names with librdkafka's defaults.
+/// Connections and metadata: Java's names, and librdkafka's defaults but for reconnecting.
 fn connections(reader: &mut Reader<'_>, pairs: &mut Pairs) {
-    let first = reader.int("reconnect.backoff.ms", 0..=3_600_000);
-    let most = reader.int("reconnect.backoff.max.ms", 0..=3_600_000);
-    match (first, most) {
-        // As in Java: the first alone is also the last. librdkafka refuses one that is above its default.
-        (Some(first), None) if reader.given("reconnect.backoff.max.ms").is_none() => {
-            pairs.push("reconnect.backoff.ms", first);
-            pairs.push("reconnect.backoff.max.ms", first);
-        }
-        (first, most) => {
-            if most < Some(first.unwrap_or(100)) && most.is_some() {
-                reader.problem(
-                    "reconnect.backoff.max.ms",
-                    ProblemKind::Contradiction,
-                    format!(
-                        "it is less than `reconnect.backoff.ms` ({})",
-                        first.unwrap_or(100)
-                    ),
-                    "raise it, or lower `reconnect.backoff.ms`",
-                );
-            }
-            for (name, value) in [
-                ("reconnect.backoff.ms", first),
-                ("reconnect.backoff.max.ms", most),
-            ] {
-                if let Some(value) = value {
-                    pairs.push(name, value);
-                }
-            }
-        }
-    }
+    let (first, most) = reconnect_backoff(reader);
+    pairs.push("reconnect.backoff.ms", first);
+    pairs.push("reconnect.backoff.max.ms", most);
     if let Some(age) = reader.int("metadata.max.age.ms", -1..=3_600_000) {
         pairs.push("topic.metadata.refresh.interval.ms", age);
     }
@@ -402,4 +375,26 @@ fn connections(reader: &mut Reader<'_>, pairs: &mut Pairs) {
         Some(millis) => pairs.push(idle, millis.max(0)),
         None => {}
     }
+}
+
+/// Java's defaults too. librdkafka waits up to 10 s, and starts again from the shortest wait only after a connection that
+/// held for the longest: where connections break every few seconds, a partition would stand still for ten.
+fn reconnect_backoff(reader: &mut Reader<'_>) -> (i64, i64) {
+    let setting = "reconnect.backoff.max.ms";
+    let first = reader.int("reconnect.backoff.ms", 0..=3_600_000);
+    let most = reader.int(setting, 0..=3_600_000);
+    if let (Some(first), None) = (first, reader.given(setting)) {
+        // As in Java: alone, it is the longest too.
+        return (first, first);
+    }
+    let first = first.unwrap_or(50);
+    if most.is_some_and(|most| most < first) {
+        reader.problem(
+            setting,
+            ProblemKind::Contradiction,
+            format!("it is less than `reconnect.backoff.ms` ({first})"),
+            "raise it, or lower `reconnect.backoff.ms`",
+        );
+    }
+    (first, most.unwrap_or(1000))
 }

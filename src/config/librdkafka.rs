@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Config;
 use super::names;
-use super::values::Acks;
+use super::values::{Acks, PartitionerName};
 
 /// What values a property that is passed on may have.
 #[derive(Clone, Copy)]
@@ -166,7 +166,10 @@ pub(super) fn translate(config: &Config, mut pairs: Pairs) -> Pairs {
     pairs.push("message.send.max.retries", config.retries);
     pairs.push("retry.backoff.ms", config.retry_backoff.as_millis());
     pairs.push("retry.backoff.max.ms", config.retry_backoff_max.as_millis());
-    pairs.push("partitioner", config.partitioner);
+    // librdkafka knows no round robin: the engine has its own.
+    if config.partitioner != PartitionerName::RoundRobin {
+        pairs.push("partitioner", config.partitioner);
+    }
     pairs.push(
         "statistics.interval.ms",
         config

@@ -105,7 +105,7 @@ pub(super) const REFUSED: &[Refused] = &[
     Refused {
         names: &["partitioner.class"],
         why: "it names a Java class",
-        instead: "remove it to have Java's default partitioner, write `partitioner`, or give each record its partition",
+        instead: "remove it to have Java's default partitioner, write `partitioner` (`round_robin` is Java's RoundRobinPartitioner), or give the builder one of your own",
     },
     Refused {
         names: &[

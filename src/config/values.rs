@@ -56,8 +56,9 @@ words! {
 }
 
 words! {
-    /// How a record without a partition gets one: `partitioner`, in librdkafka's words.
-    Partitioner {
+    /// How a record without a partition gets one: `partitioner`, in librdkafka's words and one more. A partitioner of
+    /// your own goes to the builder: [`Partitioner`](crate::Partitioner).
+    PartitionerName {
         /// Java's: murmur2 of the key; without a key, one partition for a while, then another.
         Murmur2Random = "murmur2_random",
         /// murmur2 of the key; records without a key all go to one partition.
@@ -72,6 +73,8 @@ words! {
         Fnv1a = "fnv1a",
         /// A random partition for each record, whatever its key.
         Random = "random",
+        /// One partition after the other, whatever the key: [`RoundRobin`](crate::partitioners::RoundRobin).
+        RoundRobin = "round_robin",
     }
 }
 

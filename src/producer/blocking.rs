@@ -12,9 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use franking_core::{Code, Failure, Persistence, Record, RecordMetadata, SendError};
+use franking_core::{Code, Failure, Persistence, Record, RecordMetadata, SendError, Topic};
 
-use super::{Producer, ProducerRecord, no_room};
+use super::{
+    Producer, ProducerRecord, no_room,
+    serialize::{Prepared, not_ready},
+};
 use crate::engine::rdkafka::is_engine_thread;
 
 /// A producer's blocking face: [`Producer::blocking`].
@@ -81,6 +84,17 @@ impl<'p, K: 'static, V: 'static> Blocking<'p, K, V> {
     /// As [`Producer::send`], and [`Code::WouldBlock`], [`Code::TimedOut`], [`Code::Interrupted`] as said above.
     pub fn send(self, record: ProducerRecord<K, V>) -> Result<RecordMetadata, SendError> {
         let producer = &self.producer.inner;
+        let started = Instant::now();
+        // Without one if it lies beyond all times: `max.block.ms` may be that large.
+        let deadline = self
+            .timeout
+            .and_then(|timeout| started.checked_add(timeout));
+        let room_by = started.checked_add(producer.max_block);
+        let first = deadline.into_iter().chain(room_by).min();
+
+        if let Some(prepared) = producer.preparing(&record) {
+            self.prepare(prepared, &record.record.topic, first, first == room_by)?;
+        }
         let record = producer.serialize(record)?;
         if runs_async_tasks() {
             return Err(SendError::giving_back(
@@ -104,15 +118,7 @@ impl<'p, K: 'static, V: 'static> Blocking<'p, K, V> {
         if self.interrupt.as_ref().is_some_and(Interrupt::is_raised) {
             return Err(interrupted(Some(record)));
         }
-        let started = Instant::now();
-        // Without one if it lies beyond all times: `max.block.ms` may be that large.
-        let deadline = self
-            .timeout
-            .and_then(|timeout| started.checked_add(timeout));
-        let room_by = started.checked_add(producer.max_block);
-
         let mut handle = producer.handles.take();
-        let first = deadline.into_iter().chain(room_by).min();
         let ready = self.wait(pin!(handle.ready()), first);
         match ready {
             Ended::Done(Ok(())) => {}
@@ -129,6 +135,27 @@ impl<'p, K: 'static, V: 'static> Blocking<'p, K, V> {
             Ended::Late => Err(self.late(None).in_topic(topic)),
             Ended::Interrupted => Err(interrupted(None).in_topic(topic)),
         }
+    }
+
+    /// Waits for what the serializers need.
+    fn prepare(
+        &self,
+        prepared: Prepared,
+        topic: &Topic,
+        until: Option<Instant>,
+        is_max_block: bool,
+    ) -> Result<(), SendError> {
+        if runs_async_tasks() || is_engine_thread() {
+            // It may not wait here; the serializer says itself what is missing.
+            return Ok(());
+        }
+        let code = match self.wait(pin!(prepared), until) {
+            Ended::Done(prepared) => return prepared,
+            Ended::Late if is_max_block => Code::Serialization,
+            Ended::Late => Code::TimedOut,
+            Ended::Interrupted => Code::Interrupted,
+        };
+        Err(not_ready(code, topic))
     }
 
     fn wait<F: Future>(&self, future: Pin<&mut F>, deadline: Option<Instant>) -> Ended<F::Output> {

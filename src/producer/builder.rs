@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use franking_core::{Delivery, Produce, Serializer};
+use franking_core::{Delivery, Partitioner, Produce, Serializer};
 use tower_layer::{Identity, Layer, Stack};
 
 use super::{Inner, Producer, handles::Handles};
@@ -39,6 +39,7 @@ pub struct ProducerBuilder<K, V, L = Identity> {
     properties: Properties,
     key: Option<Arc<dyn Serializer<K>>>,
     value: Option<Arc<dyn Serializer<V>>>,
+    partitioner: Option<Arc<dyn Partitioner>>,
     layer: L,
 }
 
@@ -48,6 +49,7 @@ impl<K, V> ProducerBuilder<K, V> {
             properties: Properties::new(),
             key: None,
             value: None,
+            partitioner: None,
             layer: Identity::new(),
         }
     }
@@ -83,6 +85,13 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
         self
     }
 
+    /// Chooses partitions with this, for records that were given none; it takes precedence over `partitioner`. See
+    /// [`partitioners`](crate::partitioners).
+    pub fn partitioner(mut self, partitioner: impl Partitioner) -> Self {
+        self.partitioner = Some(Arc::new(partitioner));
+        self
+    }
+
     /// Puts a layer around the engine, inside the layers that were put before: the first is the outermost.
     /// [`DefaultStack`](crate::DefaultStack) is one such layer.
     pub fn layer<M>(self, layer: M) -> ProducerBuilder<K, V, Stack<M, L>> {
@@ -90,6 +99,7 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
             properties: self.properties,
             key: self.key,
             value: self.value,
+            partitioner: self.partitioner,
             layer: Stack::new(layer, self.layer),
         }
     }
@@ -132,7 +142,10 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
             tracing::warn!("{warning}");
         }
 
-        let engine = RdkafkaEngine::new(&config)?;
+        let engine = match self.partitioner {
+            Some(partitioner) => RdkafkaEngine::with_partitioner(&config, partitioner)?,
+            None => RdkafkaEngine::new(&config)?,
+        };
         let control: Arc<dyn Control> = engine.control();
         Ok(Producer {
             inner: Arc::new(Inner {

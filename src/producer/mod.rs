@@ -9,9 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use franking_core::{
-    Code, Delivery, Failure, Parts, Record, SendError, SendResult, Serializer, Topic,
-};
+use franking_core::{Code, Delivery, Failure, Record, SendError, SendResult, Serializer};
 use tracing::warn;
 
 use self::handles::Handles;
@@ -21,6 +19,7 @@ mod blocking;
 mod builder;
 mod handles;
 mod record;
+mod serialize;
 
 pub use self::{
     blocking::{Blocking, Interrupt},
@@ -115,16 +114,19 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     /// # Errors
     /// Those from before the record is queued: serialization, no room within `max.block.ms`, closed, fatal.
     pub async fn enqueue(&self, record: ProducerRecord<K, V>) -> Result<Delivery, SendError> {
+        let left = self.inner.prepare(&record).await?;
         let record = self.inner.serialize(record)?;
-        self.inner.enqueue(record).await
+        self.inner.enqueue(record, left).await
     }
 
     /// Queues the record if there is room right now. Never waits, so it can be called anywhere.
     ///
     /// # Errors
     /// As [`enqueue`](Self::enqueue), with [`Code::NoRoom`] at once; the record comes back serialized, and
-    /// [`send_record`](Self::send_record) takes it.
+    /// [`send_record`](Self::send_record) takes it. A serializer that asks a registry refuses until its answer is there.
     pub fn try_send(&self, record: ProducerRecord<K, V>) -> Result<Delivery, SendError> {
+        // Begun here, a look-up is done for a later record.
+        drop(self.inner.preparing(&record));
         let record = self.inner.serialize(record)?;
         let mut handle = self.inner.handles.take();
         match handle.poll_ready(&mut Context::from_waker(Waker::noop())) {
@@ -170,7 +172,8 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_record(&self, record: Record) -> SendResult {
-        self.inner.enqueue(record).await?.await
+        let max_block = self.inner.max_block;
+        self.inner.enqueue(record, max_block).await?.await
     }
 
     /// For synchronous code: see [`Blocking`].
@@ -207,6 +210,16 @@ impl<K: 'static, V: 'static> Producer<K, V> {
             .map_err(|failure| SendError::new(failure).in_topic(topic.to_owned().into()))
     }
 
+    /// Does now what the first record to this topic would wait for: asks the serializers' registry for the schemas' ids.
+    /// At the start of a program it shows whether the registry takes them. Waits up to `max.block.ms`; for serializers
+    /// that need nothing it is done at once.
+    ///
+    /// # Errors
+    /// [`Code::Serialization`], with the serializer's error as its source.
+    pub async fn prepare(&self, topic: &str) -> Result<(), SendError> {
+        self.inner.prepare_topic(&topic.to_owned().into()).await
+    }
+
     /// The buffer and the ledger of what is outstanding.
     pub fn room(&self) -> &Arc<franking_core::Room> {
         self.inner.control.room()
@@ -217,38 +230,8 @@ impl<K: 'static, V: 'static> Producer<K, V> {
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 impl<K: 'static, V: 'static> Inner<K, V> {
-    fn serialize(&self, record: ProducerRecord<K, V>) -> Result<Record, SendError> {
-        let ProducerRecord {
-            mut record,
-            key,
-            value,
-            invalid,
-        } = record;
-        let failed =
-            |failure: Failure, topic: &Topic| Err(SendError::new(failure).in_topic(topic.clone()));
-        let Parts { topic, headers, .. } = &mut *record;
-        if let Some(invalid) = invalid {
-            let failure = Failure::new(Code::InvalidRecord)
-                .detail("a header has a name that Kafka does not take")
-                .because(invalid);
-            return failed(failure, topic);
-        }
-        let key = match key.map(|key| self.key.serialize(topic, headers, key)) {
-            Some(Err(error)) => return failed(serialization("key.serializer", error), topic),
-            Some(Ok(key)) => Some(key),
-            None => None,
-        };
-        let value = match value.map(|value| self.value.serialize(topic, headers, value)) {
-            Some(Err(error)) => return failed(serialization("value.serializer", error), topic),
-            Some(Ok(value)) => Some(value),
-            None => None,
-        };
-        record.key = key;
-        record.value = value;
-        Ok(record)
-    }
-
-    async fn enqueue(&self, record: Record) -> Result<Delivery, SendError> {
+    /// Waits this long for room at most: what is left of `max.block.ms`.
+    async fn enqueue(&self, record: Record, left: Duration) -> Result<Delivery, SendError> {
         let mut handle = self.handles.take();
         // Mostly there is room: then no timer is needed.
         match std::future::poll_fn(|cx| Poll::Ready(handle.poll_ready(cx))).await {
@@ -256,7 +239,7 @@ impl<K: 'static, V: 'static> Inner<K, V> {
             Poll::Ready(Err(error)) => return Err(with_record(error, record)),
             Poll::Pending => {}
         }
-        let waited = match within(self.max_block, handle.ready()) {
+        let waited = match within(left, handle.ready()) {
             Some(waiting) => waiting.await,
             None => {
                 let failure = Failure::new(Code::WouldBlock)
@@ -268,7 +251,7 @@ impl<K: 'static, V: 'static> Inner<K, V> {
         match waited {
             Ok(Ok(())) => Ok(handle.call(record)),
             Ok(Err(error)) => Err(with_record(error, record)),
-            Err(_) => Err(no_room(record, self.max_block)),
+            Err(_) => Err(no_room(record, left)),
         }
     }
 }
@@ -277,12 +260,6 @@ impl<K: 'static, V: 'static> Inner<K, V> {
 /// for that.
 fn within<F: Future>(time: Duration, future: F) -> Option<tokio::time::Timeout<F>> {
     catch_unwind(AssertUnwindSafe(|| tokio::time::timeout(time, future))).ok()
-}
-
-fn serialization(setting: &'static str, error: franking_core::BoxError) -> Failure {
-    Failure::new(Code::Serialization)
-        .setting(setting)
-        .because(error)
 }
 
 /// Gives the record back with an error of `poll_ready`, which knows of none.

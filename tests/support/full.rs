@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use franking::middleware::audit::Audit;
 use franking::middleware::origin::Origin;
+use franking::middleware::retry::{RetryLayer, RetryStats};
 use franking::serializers::BytesSerializer;
 use franking::{DefaultStack, Producer, ProducerBuilder};
 
@@ -28,22 +29,26 @@ pub fn bytes_builder(bootstrap: impl Into<String>) -> ProducerBuilder<Bytes, Byt
         .value_serializer(BytesSerializer)
 }
 
-/// A producer with the full default stack, watched by the oracle.
+/// A producer with the full default stack, watched by the oracle. Clones share it.
+#[derive(Clone)]
 pub struct Full {
     pub producer: Producer<Bytes, Bytes>,
     pub audit: Arc<Audit>,
+    pub retry: RetryStats,
     pub history: History,
 }
 
 impl Full {
-    /// For this cluster, with these properties.
+    /// For this cluster, with these properties, and the retry layer's defaults.
     pub fn new(bootstrap: &str, properties: &[(&str, &str)]) -> Self {
-        Self::with_stack(bootstrap, properties, stack())
+        Self::with_retry(bootstrap, properties, RetryLayer::new())
     }
 
-    /// With a default stack that differs.
-    pub fn with_stack(bootstrap: &str, properties: &[(&str, &str)], stack: DefaultStack) -> Self {
+    /// With other limits of the retry layer.
+    pub fn with_retry(bootstrap: &str, properties: &[(&str, &str)], retry: RetryLayer) -> Self {
         let history = History::new();
+        let stats = retry.stats();
+        let stack = stack().retry(retry);
         let audit = Arc::clone(stack.audit());
         let producer = bytes_builder(bootstrap)
             .properties(properties.iter().copied())
@@ -54,6 +59,7 @@ impl Full {
         Self {
             producer,
             audit,
+            retry: stats,
             history,
         }
     }

@@ -1,11 +1,13 @@
 //! A real Kafka for tests, started by `scripts/kafka`.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-use std::{fs, thread};
+use std::sync::{Mutex, OnceLock};
+
+use super::Proxy;
 
 /// Bootstrap servers of the Kafka that all tests of this process share.
 ///
@@ -16,7 +18,7 @@ pub fn kafka() -> &'static str {
     static SHARED: OnceLock<Result<String, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP") {
         Ok(bootstrap) if !bootstrap.is_empty() => Ok(bootstrap),
-        _ => try_start(1, &[]).map(|cluster| {
+        _ => try_start(1, &[], vec![]).map(|cluster| {
             // Statics are never dropped; the script's watcher stops this cluster.
             let cluster = std::mem::ManuallyDrop::new(cluster);
             cluster.bootstrap.clone()
@@ -29,52 +31,150 @@ pub fn kafka() -> &'static str {
 }
 
 /// A cluster that belongs to one test. Dropping it stops it and removes its data.
-#[derive(Debug)]
 pub struct Cluster {
     bootstrap: String,
+    direct: String,
     dir: PathBuf,
+    proxies: Vec<Proxy>,
+    /// Brokers that do not run just now.
+    ailing: Mutex<HashMap<u8, Ailment>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ailment {
+    Frozen,
+    Down,
 }
 
 impl Cluster {
     /// Starts a cluster of 1 or 3 brokers, numbered from 1, with further broker
     /// properties, and waits until all of them answer. Panics if it cannot.
     pub fn start(brokers: u8, settings: &[(&str, &str)]) -> Self {
-        try_start(brokers, settings).unwrap_or_else(|error| panic!("{error}"))
+        try_start(brokers, settings, vec![]).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The bootstrap servers, broker 1 first.
+    /// The same, with a proxy in front of each broker.
+    pub fn behind_proxies(brokers: u8, settings: &[(&str, &str)]) -> Self {
+        let proxies = (0..brokers).map(|_| Proxy::new()).collect();
+        try_start(brokers, settings, proxies).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The bootstrap servers, broker 1 first: the proxies, if there are any.
     pub fn bootstrap(&self) -> &str {
         &self.bootstrap
+    }
+
+    /// The bootstrap servers past the proxies, where no fault of theirs is seen.
+    pub fn direct(&self) -> &str {
+        &self.direct
+    }
+
+    /// The proxy in front of broker `n`.
+    pub fn proxy(&self, n: u8) -> &Proxy {
+        &self.proxies[usize::from(n) - 1]
+    }
+
+    /// All proxies, that of broker 1 first.
+    pub fn proxies(&self) -> &[Proxy] {
+        &self.proxies
+    }
+
+    /// What the cluster's folder takes of the disk.
+    pub fn bytes(&self) -> u64 {
+        fn of(path: &Path) -> u64 {
+            // Files go away meanwhile.
+            let Ok(entries) = std::fs::read_dir(path) else {
+                return std::fs::metadata(path).map_or(0, |file| file.blocks() * 512);
+            };
+            entries.flatten().map(|entry| of(&entry.path())).sum()
+        }
+        of(&self.dir)
     }
 
     /// Stops broker `n` in good order: it hands its leaderships over first.
     pub fn stop_node(&self, n: u8) {
         self.script("stop-node", n);
+        self.ails(n, Some(Ailment::Down));
     }
 
     /// Kills broker `n` with SIGKILL and returns once it is gone.
     pub fn kill_node(&self, n: u8) {
-        let pid = self.signal("-KILL", n);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while is_running(&pid) {
-            assert!(Instant::now() < deadline, "broker {n} outlived SIGKILL");
-            thread::sleep(Duration::from_millis(5));
-        }
+        self.script("kill-node", n);
+        self.ails(n, Some(Ailment::Down));
     }
 
     /// Freezes broker `n`: its connections stay open, but nothing answers.
     pub fn freeze(&self, n: u8) {
-        self.signal("-STOP", n);
+        self.script("freeze-node", n);
+        self.ails(n, Some(Ailment::Frozen));
     }
 
     /// Lets a frozen broker `n` go on.
     pub fn thaw(&self, n: u8) {
-        self.signal("-CONT", n);
+        self.script("thaw-node", n);
+        self.ails(n, None);
     }
 
     /// Starts broker `n` again on its old port and data, and waits until it answers.
     pub fn restart_node(&self, n: u8) {
         self.script("restart-node", n);
+        self.ails(n, None);
+    }
+
+    /// Ends every fault: all brokers run again, and all proxies forward.
+    pub fn heal(&self) {
+        self.proxies.iter().for_each(Proxy::heal);
+        let ailing = self.ailing.lock().unwrap().clone();
+        for (n, ailment) in ailing {
+            match ailment {
+                Ailment::Frozen => self.thaw(n),
+                Ailment::Down => self.restart_node(n),
+            }
+        }
+    }
+
+    fn ails(&self, n: u8, ailment: Option<Ailment>) {
+        let mut ailing = self.ailing.lock().unwrap();
+        match ailment {
+            Some(ailment) => ailing.insert(n, ailment),
+            None => ailing.remove(&n),
+        };
+    }
+
+    /// Makes the first of these brokers the leader of this partition, and all of them its replicas. All run meanwhile.
+    pub fn move_leader(&self, topic: &str, partition: usize, replicas: &[u8]) {
+        let text = format!(
+            r#"{{"version":1,"partitions":[{{"topic":"{topic}","partition":{partition},"replicas":{replicas:?}}}]}}"#
+        );
+        let file = self.dir.join("tmp/reassignment.json");
+        std::fs::write(&file, text).unwrap();
+        self.tool(
+            "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
+            &[
+                "--execute".as_ref(),
+                "--reassignment-json-file".as_ref(),
+                file.as_os_str(),
+            ],
+        );
+        // The first replica is the preferred leader.
+        self.tool(
+            "org.apache.kafka.tools.LeaderElectionCommand",
+            &[
+                "--election-type".as_ref(),
+                "preferred".as_ref(),
+                "--topic".as_ref(),
+                topic.as_ref(),
+                "--partition".as_ref(),
+                partition.to_string().as_ref(),
+            ],
+        );
+    }
+
+    fn tool(&self, class: &str, args: &[&OsStr]) {
+        let to = ["tool", class, "--bootstrap-server", &self.direct].map(AsRef::as_ref);
+        if let Err(error) = run_script(&[&to, args].concat()) {
+            panic!("{error}");
+        }
     }
 
     fn script(&self, command: &str, n: u8) {
@@ -89,23 +189,6 @@ impl Cluster {
             panic!("{error}");
         }
     }
-
-    /// Sends a signal to broker `n` and returns its pid.
-    fn signal(&self, signal: &str, n: u8) -> String {
-        let file = self.dir.join(format!("node-{n}")).join("pid");
-        let pid = fs::read_to_string(&file)
-            .unwrap_or_else(|error| panic!("no pid in {}: {error}", file.display()))
-            .trim()
-            .to_owned();
-        // A stopped broker's pid may belong to another process by now.
-        assert!(is_running(&pid), "broker {n} does not run");
-        let status = Command::new("kill").args([signal, &pid]).status();
-        assert!(
-            status.as_ref().is_ok_and(std::process::ExitStatus::success),
-            "kill {signal} of broker {n}: {status:?}"
-        );
-        pid
-    }
 }
 
 impl Drop for Cluster {
@@ -118,7 +201,11 @@ impl Drop for Cluster {
     }
 }
 
-fn try_start(brokers: u8, settings: &[(&str, &str)]) -> Result<Cluster, String> {
+fn try_start(
+    brokers: u8,
+    settings: &[(&str, &str)],
+    proxies: Vec<Proxy>,
+) -> Result<Cluster, String> {
     let mut args = vec![
         "start".to_owned(),
         "--brokers".to_owned(),
@@ -126,6 +213,10 @@ fn try_start(brokers: u8, settings: &[(&str, &str)]) -> Result<Cluster, String> 
         "--watch".to_owned(),
         std::process::id().to_string(),
     ];
+    if !proxies.is_empty() {
+        let ports: Vec<_> = proxies.iter().map(|p| p.port().to_string()).collect();
+        args.extend(["--advertise".to_owned(), ports.join(",")]);
+    }
     for (key, value) in settings {
         args.extend(["--set".to_owned(), format!("{key}={value}")]);
     }
@@ -137,9 +228,21 @@ fn try_start(brokers: u8, settings: &[(&str, &str)]) -> Result<Cluster, String> 
             .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
             .ok_or_else(|| format!("scripts/kafka start printed no {key}: {stdout}"))
     };
+    let bootstrap = value("bootstrap")?.to_owned();
+    let mut direct = bootstrap.clone();
+    if !proxies.is_empty() {
+        direct = value("direct")?.to_owned();
+        for (proxy, broker) in proxies.iter().zip(value("behind")?.split(',')) {
+            let broker = broker.parse();
+            proxy.forward_to(broker.map_err(|error| format!("{error}: {stdout}"))?);
+        }
+    }
     Ok(Cluster {
-        bootstrap: value("bootstrap")?.to_owned(),
+        bootstrap,
+        direct,
         dir: value("dir")?.into(),
+        proxies,
+        ailing: Mutex::default(),
     })
 }
 
@@ -164,18 +267,4 @@ fn run_script(args: &[&OsStr]) -> Result<String, String> {
             String::from_utf8_lossy(&output.stderr)
         ))
     }
-}
-
-/// Whether a process lives. One that is dead but not yet reaped does not.
-fn is_running(pid: &str) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
-        return false;
-    };
-    // The name in brackets may hold spaces, so count fields after it.
-    let fields: Vec<&str> = stat
-        .rsplit_once(") ")
-        .map_or(vec![], |(_, rest)| rest.split(' ').collect());
-    let threads = fields.get(17).and_then(|n| n.parse().ok()).unwrap_or(0);
-    // A first thread that ended early does not end the process.
-    !matches!(fields.first(), Some(&"Z" | &"X") | None) || threads > 1
 }

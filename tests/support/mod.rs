@@ -4,20 +4,31 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 mod count;
+mod fake;
 mod full;
+mod java;
 mod kafka;
 mod mock;
 pub mod oracle;
 mod producers;
+mod proxy;
 mod random;
+mod registry;
 #[cfg(feature = "cli")]
 pub mod sending;
 mod topics;
 
 pub use count::{Counter, Counts};
+pub use fake::{FakeBroker, Produced};
 pub use full::{Full, bytes_builder, stack};
+pub use java::java;
 pub use kafka::{Cluster, kafka};
 pub use mock::{Mock, RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 pub use producers::{builder, eventually, record, runs_out, sources};
+pub use proxy::{Counts as ProxyCounts, Proxy, Then, Way};
 pub use random::Random;
-pub use topics::{Stored, read, read_each, topic, topic_name};
+pub use registry::{Asked, RegistryDouble};
+pub use topics::{
+    Partition, Stored, add_partitions, delete_topic, make_topic, partitions_of, read, read_each,
+    replicated_topic, topic, topic_name,
+};

@@ -16,12 +16,17 @@ impl Random {
         Self(seed | 1)
     }
 
-    /// A number from 0 to `n` - 1.
-    pub fn below(&mut self, n: u64) -> u64 {
+    /// 64 bits, of which one at least is set.
+    pub fn bits(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % n
+        self.0
+    }
+
+    /// A number from 0 to `n` - 1.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.bits() % n
     }
 
     /// A time between these two.

@@ -4,12 +4,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use franking::testing::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication, TopicResult,
+};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaResult;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
+
+use super::eventually;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -21,28 +26,118 @@ pub fn topic_name(what: &str) -> String {
     format!("{what}.{now}.{}.{n}", std::process::id())
 }
 
-/// Makes a topic with so many partitions, and further settings.
+/// Makes a topic with so many partitions of one replica each, and further settings.
 pub fn topic(bootstrap: &str, what: &str, partitions: usize, settings: &[(&str, &str)]) -> String {
+    replicated_topic(bootstrap, what, partitions, 1, settings)
+}
+
+/// Makes a topic, and waits until every replica is in sync.
+pub fn replicated_topic(
+    bootstrap: &str,
+    what: &str,
+    partitions: usize,
+    replicas: i32,
+    settings: &[(&str, &str)],
+) -> String {
     let name = topic_name(what);
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
-        .set("bootstrap.servers", bootstrap)
-        .create()
-        .unwrap();
+    make_topic(bootstrap, &name, partitions, replicas, settings);
+    name
+}
+
+/// Makes a topic of this name, and waits until every replica is in sync.
+pub fn make_topic(
+    bootstrap: &str,
+    name: &str,
+    partitions: usize,
+    replicas: i32,
+    settings: &[(&str, &str)],
+) {
     let mut new = NewTopic::new(
-        &name,
+        name,
         i32::try_from(partitions).unwrap(),
-        TopicReplication::Fixed(1),
+        TopicReplication::Fixed(replicas),
     );
     for (name, value) in settings {
         new = new.set(name, value);
     }
+    administer(bootstrap, async |admin, options| {
+        admin.create_topics([&new], options).await
+    });
+    if replicas > 1 {
+        let whole = eventually(|| {
+            let found = partitions_of(bootstrap, name);
+            found.len() == partitions && found.iter().all(|p| p.in_sync == replicas as usize)
+        });
+        assert!(whole, "{name}: {:?}", partitions_of(bootstrap, name));
+    }
+}
+
+/// Deletes a topic, and waits until no broker that is asked knows it.
+pub fn delete_topic(bootstrap: &str, name: &str) {
+    administer(bootstrap, async |admin, options| {
+        admin.delete_topics(&[name], options).await
+    });
+    assert!(eventually(|| partitions_of(bootstrap, name).is_empty()));
+}
+
+/// Gives a topic more partitions, so many in all.
+pub fn add_partitions(bootstrap: &str, name: &str, partitions: usize) {
+    let new = NewPartitions::new(name, partitions);
+    administer(bootstrap, async |admin, options| {
+        admin.create_partitions([&new], options).await
+    });
+    assert!(eventually(
+        || partitions_of(bootstrap, name).len() == partitions
+    ));
+}
+
+fn administer(
+    bootstrap: &str,
+    what: impl AsyncFnOnce(
+        &AdminClient<DefaultClientContext>,
+        &AdminOptions,
+    ) -> KafkaResult<Vec<TopicResult>>,
+) {
+    let admin = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .unwrap();
     let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
-    let made = block_on(admin.create_topics([&new], &options), PATIENCE);
-    let made = made
-        .expect("an answer")
-        .unwrap_or_else(|error| panic!("topic {name}: {error}"));
-    assert!(made.iter().all(Result::is_ok), "{made:?}");
-    name
+    let done = block_on(what(&admin, &options), PATIENCE).expect("an answer");
+    for done in done.unwrap() {
+        done.unwrap_or_else(|(topic, error)| panic!("topic {topic}: {error}"));
+    }
+}
+
+/// A partition as a broker tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partition {
+    pub id: i32,
+    /// The broker that leads it, if one does.
+    pub leader: Option<u8>,
+    pub replicas: usize,
+    pub in_sync: usize,
+}
+
+/// The partitions of a topic, as the first broker says that answers.
+pub fn partitions_of(bootstrap: &str, topic: &str) -> Vec<Partition> {
+    let client: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .set("allow.auto.create.topics", "false")
+        .create()
+        .unwrap();
+    let metadata = client.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let partitions = metadata.topics()[0].partitions().iter();
+    let mut partitions: Vec<_> = partitions
+        .map(|partition| Partition {
+            id: partition.id(),
+            leader: u8::try_from(partition.leader()).ok(),
+            replicas: partition.replicas().len(),
+            in_sync: partition.isr().len(),
+        })
+        .collect();
+    partitions.sort_unstable_by_key(|partition| partition.id);
+    partitions
 }
 
 /// A record as another client reads it.
@@ -106,15 +201,21 @@ pub fn read_each(bootstrap: &str, topic: &str, mut each: impl FnMut(&BorrowedMes
     ends.sort_unstable();
     consumer.assign(&list).unwrap();
     let mut deadline = Instant::now() + PATIENCE;
+    let mut last_error = None;
     while left > 0 {
         assert!(
             Instant::now() < deadline,
-            "{left} records of {topic} were not read"
+            "{left} records of {topic} were not read: {last_error:?}"
         );
-        let Some(message) = consumer.poll(Duration::from_millis(200)) else {
-            continue;
+        let message = match consumer.poll(Duration::from_millis(200)) {
+            Some(Ok(message)) => message,
+            // A leader that is still moving: the consumer finds it.
+            Some(Err(error)) => {
+                last_error = Some(error);
+                continue;
+            }
+            None => continue,
         };
-        let message = message.unwrap();
         if message.offset() < ends[message.partition() as usize].1 {
             each(&message);
             left -= 1;

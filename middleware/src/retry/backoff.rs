@@ -22,6 +22,10 @@ impl Backoff {
         }
     }
 
+    pub(super) fn shortest(&self) -> Duration {
+        self.shortest
+    }
+
     /// The wait after this one; `None` before the first.
     pub(super) fn next(&self, last: Option<Duration>) -> Duration {
         let last = last.unwrap_or(self.shortest);

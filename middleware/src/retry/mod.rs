@@ -50,10 +50,26 @@
 //! - When the producer's time to close is over, what waits is given up at once, with the failure it had.
 //!
 //! # Order
-//! **A record that is sent again may stand behind records that were sent after it**, of its own key too: those were
-//! queued or acknowledged already when it failed. Nothing here holds them back or gives up the retry for their sake.
-//! Where the order of a key matters more than a record, leave the layer out, or set one attempt; the engine's own
-//! retries keep order.
+//! Nothing holds back the records that are sent after one that failed: they are queued or stored already, or will be
+//! before it is sent again. So a resend comes behind them. By default ([`Order::Keep`]) that is not done where it
+//! matters: **a record is not sent again once a later one of its key went in**, unless that one came back as not
+//! persisted too. It fails instead; [`why_declined`](franking_core::Failure::why_declined) and the error's text say so,
+//! and [`RetryStats::overtaken`] counts it. What is stored of a key is in the order of its sends.
+//!
+//! - Records that name their partition are compared with those that name the same, whatever their keys. Those with
+//!   neither key nor partition are compared with all such records of their topic: any two may meet in one partition. So
+//!   in a topic that is sent to without keys, little is sent again while it is busy.
+//! - Records of different keys are not compared, though they may share a partition: the partitioner decides behind this
+//!   layer. A resend may come behind those of other keys.
+//! - What fails together, mostly a batch, waits together, and goes in its order. If a record fails again and a later one
+//!   of its key did not, it is left behind.
+//! - Whether a later one went in is decided when the wait is over, for by then it may have failed as well.
+//! - The last 65,536 sends are remembered, in 512 KiB. A record that failed longer ago than that is not sent again.
+//!
+//! [`order`](RetryLayer::order)`(`[`Order::GiveUp`]`)` sends again whatever comes between. More records arrive, and one may
+//! stand behind later ones of its own key: a reader that keeps the latest state of a key then keeps an old one.
+//!
+//! The module `order` in the source says what can be known of other records here, and how.
 //!
 //! # Runtime
 //! Waits run on the tokio runtime in which [`RetryLayer::new`] was called ([`RetryLayer::runtime`] names another); it
@@ -63,20 +79,20 @@
 //! the failure it had.
 //!
 //! # Cost
-//! No allocation for a record that succeeds, and about 25 ns: a reference count up and down, and a counter. A retry is
-//! a task and an allocation for its history. Tower's `TpsBudget` is not used here: it takes a lock and the time for every send (35
-//! ns); this one counts sends and does the rest when something failed.
+//! No allocation for a record that succeeds, and no lock: a reference count up and down, a counter, a hash of topic and
+//! key, and a store. A retry is a task and an allocation for its history. Tower's `TpsBudget` is not used here: it takes
+//! a lock and the time for every send (35 ns); this one counts sends and does the rest when something failed.
 
 mod backoff;
 mod budget;
+mod order;
 mod runtime;
+mod stats;
+mod waiting;
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -88,7 +104,14 @@ use tokio::{runtime::Handle, time::Instant};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use self::{backoff::Backoff, budget::Budget, runtime::Runtime};
+use self::{
+    backoff::Backoff,
+    budget::Budget,
+    order::{Lane, Sends},
+    runtime::Runtime,
+    waiting::{Held, History, Waiter, Waiting},
+};
+pub use self::{order::Order, stats::RetryStats};
 
 /// Sends failed records again. See the [module's documentation](self).
 ///
@@ -105,6 +128,7 @@ struct Policy {
     max_attempts: u32,
     deadline: Duration,
     backoff: Backoff,
+    order: Order,
 }
 
 #[derive(Debug)]
@@ -121,6 +145,7 @@ impl RetryLayer {
                 max_attempts: 3,
                 deadline: Duration::from_secs(120),
                 backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(1)),
+                order: Order::default(),
             },
             common: Arc::new(Common {
                 budget: Budget::new(0.2, 10),
@@ -158,6 +183,12 @@ impl RetryLayer {
         self
     }
 
+    /// What to do where a resend would come behind later records.
+    pub fn order(mut self, order: Order) -> Self {
+        self.policy.order = order;
+        self
+    }
+
     /// The runtime to wait on.
     pub fn runtime(mut self, handle: Handle) -> Self {
         self.runtime = Runtime::on(handle);
@@ -186,38 +217,11 @@ impl<S: Clone> Layer<S> for RetryLayer {
                 policy: self.policy,
                 common: Arc::clone(&self.common),
                 runtime: self.runtime.clone(),
+                sends: Sends::new(self.policy.order),
+                waiting: Waiting::default(),
             })),
             inner,
         }
-    }
-}
-
-/// How much was retried. A clone looks at the same numbers.
-#[derive(Clone, Debug, Default)]
-pub struct RetryStats(Arc<Numbers>);
-
-#[derive(Debug, Default)]
-struct Numbers {
-    retries: AtomicU64,
-    gave_up: AtomicU64,
-    over_budget: AtomicU64,
-}
-
-impl RetryStats {
-    /// Resends.
-    pub fn retries(&self) -> u64 {
-        self.0.retries.load(Ordering::Relaxed)
-    }
-
-    /// Records that could have been sent again and were not: for the limit of attempts, the deadline, the budget, the
-    /// producer's close, or the end of the runtime.
-    pub fn gave_up(&self) -> u64 {
-        self.0.gave_up.load(Ordering::Relaxed)
-    }
-
-    /// Those of them that were given up for the budget: many say that the cluster is down, not one record unlucky.
-    pub fn over_budget(&self) -> u64 {
-        self.0.over_budget.load(Ordering::Relaxed)
     }
 }
 
@@ -257,8 +261,8 @@ impl<S: Produce + Clone + Send + 'static> Service<Record> for Retry<S> {
     fn call(&mut self, mut record: Record) -> S::Future {
         let shared = self.shared.all();
         if shared.policy.max_attempts > 1 {
-            shared.common.budget.sent();
-            record.push_recover(self.shared.share());
+            let ticket = shared.sends.note(&record);
+            record.push_recover_with(self.shared.share(), ticket);
         }
         self.inner.call(record)
     }
@@ -266,26 +270,19 @@ impl<S: Produce + Clone + Send + 'static> Service<Record> for Retry<S> {
 
 /// What resends need; it stands on every record as its recoverer.
 struct Shared<S> {
-    /// For resends. Cloned for each, so that no lock is held while it sends: hooks and recoverers may run in there.
+    /// For resends. Cloned for them, so that no lock is held while it sends: hooks and recoverers may run in there.
     service: Mutex<S>,
     policy: Policy,
     common: Arc<Common>,
     runtime: Runtime,
+    sends: Sends,
+    waiting: Waiting,
 }
 
 impl<S: Produce + Clone + Send + 'static> Recover for Shared<S> {
     fn recover(self: Arc<Self>, failed: Failed) {
         self.again(failed, None);
     }
-}
-
-/// What is known of a record that was sent again.
-#[derive(Clone, Copy)]
-struct History {
-    /// Resends so far.
-    resends: u32,
-    first_failure: Instant,
-    last_wait: Duration,
 }
 
 /// Stands on a record that was sent again, for its next failure.
@@ -304,8 +301,12 @@ impl<S: Produce + Clone + Send + 'static> Shared<S> {
     /// Runs on the thread that settles records, so what waits or sends is left to a task.
     fn again(self: Arc<Self>, failed: Failed, history: Option<History>) {
         let failure = failed.failure();
-        let may = failure.persistence() == Persistence::NotPersisted && failure.is_transient();
-        if !may {
+        if failure.persistence() != Persistence::NotPersisted {
+            return failed.decline();
+        }
+        // Also of what is not sent again: it stands in nobody's way.
+        let place = self.sends.strike_out(failed.ticket());
+        if !failure.is_transient() {
             return failed.decline();
         }
         let held = Held::new(failed, &self.common.stats);
@@ -313,91 +314,122 @@ impl<S: Produce + Clone + Send + 'static> Shared<S> {
         if attempts >= self.policy.max_attempts {
             return;
         }
+        let Some(place) = place else {
+            return held.overtaken();
+        };
         let Some(runtime) = self.runtime.handle() else {
             return;
         };
         // For the runtime's own idea of now, which may be a paused one.
-        let _entered = runtime.enter();
+        let entered = runtime.enter();
         let now = Instant::now();
-        let first_failure = history.map_or(now, |history| history.first_failure);
-        let wait = self
-            .policy
-            .backoff
-            .next(history.map(|history| history.last_wait));
+        let backoff = self.policy.backoff;
+        let wait = match self.waiting.last_due(place.lane) {
+            Some(due) => due.duration_since(now).max(backoff.shortest()),
+            None => backoff.next(history.map(|history| history.last_wait)),
+        };
         let history = History {
             resends: attempts,
-            first_failure,
+            first_failure: history.map_or(now, |history| history.first_failure),
             last_wait: wait,
         };
-        let starts = now.duration_since(first_failure).saturating_add(wait);
-        if starts > self.policy.deadline {
+        let due = now + wait;
+        if due.duration_since(history.first_failure) > self.policy.deadline {
             return;
         }
-        if !self.common.budget.withdraw(now) {
+        if !self.common.budget.withdraw(now, self.sends.news()) {
             return held.over_budget();
         }
-        runtime.spawn(self.resend(held, history));
+        let waiter = Waiter {
+            place,
+            due,
+            history,
+            held,
+        };
+        if self.waiting.push(waiter) {
+            let caretaker = Caretaker {
+                shared: Arc::clone(&self),
+                lane: place.lane,
+            };
+            runtime.spawn(caretaker.take_care());
+        }
+        drop(entered);
     }
 
-    async fn resend(self: Arc<Self>, held: Held, history: History) {
-        let closing = held.failed().closing();
-        let closed = tokio::time::timeout(history.last_wait, closing).await;
-        // A timer may come late, as on a machine that was asleep.
-        if closed.is_ok() || history.first_failure.elapsed() > self.policy.deadline {
-            return;
-        }
+    /// Sends those of a lane again who are due; `false` if that must wait for another lane.
+    fn resend_due(self: &Arc<Self>, lane: Lane) -> bool {
+        let Some(resending) = self.sends.resend(lane) else {
+            return false;
+        };
+        let mut late = vec![];
+        let mut overtaken = vec![];
+        let due = self.waiting.take_due(lane, Instant::now());
+        let keep = self.policy.order == Order::Keep;
+        let latest = match due.first() {
+            Some(first) if keep => resending.latest_behind(first.place.number),
+            _ => 0,
+        };
         let mut service = self
             .service
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let recover = Resent {
-            shared: self,
+        for Waiter {
+            place,
             history,
-        };
-        held.resend(&mut service, recover);
-    }
-}
-
-/// A failed record that could be sent again. Dropped, as when its runtime shuts down, it is given up and counted.
-struct Held {
-    failed: Option<Failed>,
-    stats: RetryStats,
-}
-
-impl Held {
-    fn new(failed: Failed, stats: &RetryStats) -> Self {
-        Self {
-            failed: Some(failed),
-            stats: stats.clone(),
+            held,
+            ..
+        } in due
+        {
+            if history.first_failure.elapsed() > self.policy.deadline {
+                // A timer may come late, as on a machine that was asleep.
+                late.push(held);
+            } else if keep && (place.number < latest || !resending.write_back(place.number)) {
+                overtaken.push(held);
+            } else {
+                let shared = Arc::clone(self);
+                held.resend(&mut service, Resent { shared, history });
+            }
         }
-    }
-
-    fn failed(&self) -> &Failed {
-        // Empty only within the methods that consume it.
-        self.failed
-            .as_ref()
-            .expect("a held record is held until it is consumed")
-    }
-
-    fn over_budget(self) {
-        self.stats.0.over_budget.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn resend<S: Produce + Clone + Send + 'static>(mut self, service: &mut S, recover: Resent<S>) {
-        if let Some(failed) = self.failed.take() {
-            self.stats.0.retries.fetch_add(1, Ordering::Relaxed);
-            failed.resend(service, Some(Arc::new(recover)));
-        }
+        // Before anybody hears of the others: senders of this lane wait.
+        drop(resending);
+        drop(late);
+        overtaken.into_iter().for_each(Held::overtaken);
+        true
     }
 }
 
-impl Drop for Held {
+/// How long to wait for another lane's turn, which takes microseconds.
+const TURN: Duration = Duration::from_millis(1);
+
+/// Looks after the records of one lane until none waits. Dropped earlier, as when the runtime shuts down, it gives them
+/// up.
+struct Caretaker<S> {
+    shared: Arc<Shared<S>>,
+    lane: Lane,
+}
+
+impl<S: Produce + Clone + Send + 'static> Caretaker<S> {
+    async fn take_care(self) {
+        while let Some((due, closing)) = self.shared.waiting.first(self.lane) {
+            if tokio::time::timeout_at(due, closing).await.is_ok() {
+                return;
+            }
+            while !self.shared.resend_due(self.lane) {
+                tokio::time::sleep(TURN).await;
+            }
+        }
+        self.leave();
+    }
+
+    /// The lane has ended. One of its number may have begun, and has its own.
+    fn leave(mut self) {
+        self.lane = Lane::NONE;
+    }
+}
+
+impl<S> Drop for Caretaker<S> {
     fn drop(&mut self) {
-        if let Some(failed) = self.failed.take() {
-            // Before anybody hears of it.
-            self.stats.0.gave_up.fetch_add(1, Ordering::Relaxed);
-            failed.decline();
-        }
+        drop(self.shared.waiting.take_all(self.lane));
     }
 }

@@ -97,7 +97,7 @@ fn the_defaults_are_javas() {
     assert_eq!(config.retries(), 2_147_483_647);
     assert_eq!(config.retry_backoff(), Duration::from_millis(100));
     assert_eq!(config.retry_backoff_max(), Duration::from_secs(1));
-    assert_eq!(config.partitioner(), Partitioner::Murmur2Random);
+    assert_eq!(config.partitioner(), PartitionerName::Murmur2Random);
     assert_eq!(config.statistics_interval(), None);
     assert_eq!(config.security_protocol(), SecurityProtocol::Plaintext);
     assert_eq!(config.key_serializer(), None);
@@ -125,6 +125,8 @@ fn the_defaults_reach_librdkafka_under_its_own_names() {
         ("message.send.max.retries", "2147483647"),
         ("retry.backoff.ms", "100"),
         ("retry.backoff.max.ms", "1000"),
+        ("reconnect.backoff.ms", "50"),
+        ("reconnect.backoff.max.ms", "1000"),
         ("partitioner", "murmur2_random"),
         ("security.protocol", "plaintext"),
     ] {
@@ -341,7 +343,7 @@ fn javas_partitioner_switches_may_only_say_what_is_done_anyway() {
         "partitioner",
         ProblemKind::Invalid,
     );
-    for (word, partitioner) in Partitioner::WORDS {
+    for (word, partitioner) in PartitionerName::WORDS {
         let config = check(&[("partitioner", word)]).unwrap();
         assert_eq!(config.partitioner(), *partitioner);
         accepted(&config);

@@ -104,7 +104,7 @@ fn librdkafkas_own_conditions_are_met_before_it_is_asked() {
         "reconnect.backoff.max.ms",
         ProblemKind::Contradiction,
     );
-    // Above librdkafka's default maximum: alone, it is its own maximum, as in Java.
+    // Above the default maximum: alone, it is its own maximum, as in Java.
     let config = check(&[("reconnect.backoff.ms", "20000")]).unwrap();
     assert_eq!(
         given(&config, "reconnect.backoff.max.ms").as_deref(),

@@ -20,18 +20,21 @@ use std::{
 };
 
 use franking_core::{
-    Acks, Delivery, Failure, Flight, HeaderList as _, HeadersView, Record, RecordMetadata,
-    Reservation, Room, SendError, Slots, Snapshot, Topic, View,
+    Acks, Delivery, Failure, Flight, HeaderList as _, HeadersView, Partitioner, Record,
+    RecordMetadata, Reservation, Room, SendError, Slots, Snapshot, Topic, View,
 };
 use tower_service::Service;
 
 use self::{
     ending::{Hurry, Lifeline},
-    native::{Client, HeaderList, Rejected},
+    native::{Client, HeaderList, NewError, Rejected},
     worker::Shared,
 };
 use super::{Closed, Control, Task};
-use crate::config::{self, Config};
+use crate::{
+    config::{self, Config, PartitionerName},
+    partitioners::RoundRobin,
+};
 
 mod ending;
 mod metrics;
@@ -69,6 +72,12 @@ struct InFlight {
     flight: Flight,
 }
 
+impl InFlight {
+    fn topic_and_time(&self) -> (&Topic, Option<i64>) {
+        (&self.topic, self.timestamp)
+    }
+}
+
 /// Why librdkafka could not be started.
 #[derive(Clone, Debug)]
 pub struct StartError {
@@ -95,7 +104,32 @@ impl RdkafkaEngine {
     /// # Errors
     /// [`StartError`] if librdkafka refuses a property, or a thread cannot be started.
     pub fn new(config: &Config) -> Result<Self, StartError> {
-        let client = Client::new(config.librdkafka()).map_err(|error| StartError {
+        match config.partitioner() {
+            PartitionerName::RoundRobin => {
+                Self::with_partitioner(config, Arc::new(RoundRobin::new()))
+            }
+            _ => Self::start(config, Client::new(config.librdkafka())),
+        }
+    }
+
+    /// As [`new`](Self::new), with a partitioner of one's own in place of what `partitioner` names.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_partitioner(
+        config: &Config,
+        partitioner: Arc<dyn Partitioner>,
+    ) -> Result<Self, StartError> {
+        let client =
+            Client::with_partitioner(config.librdkafka(), partitioner, InFlight::topic_and_time);
+        Self::start(config, client)
+    }
+
+    fn start(
+        config: &Config,
+        client: Result<Client<InFlight>, NewError>,
+    ) -> Result<Self, StartError> {
+        let client = client.map_err(|error| StartError {
             property: error.property,
             message: error.message,
         })?;

@@ -1,8 +1,9 @@
 //! What librdkafka's codes and statuses mean for a record.
 //!
 //! The **status** says whether the record is in the topic (it is sticky: an attempt that may have been written is never
-//! called *not persisted* by a later one); the **code** says why. Two cases are decided more carefully than librdkafka
-//! does: a code that is not listed, and the broker's `UNKNOWN` (-1), prove nothing, so the outcome is *unknown*.
+//! called *not persisted* by a later one); the **code** says why. Some cases are decided more carefully than librdkafka
+//! does, which calls whatever it does not know *not persisted*: a code that is not listed, the broker's `UNKNOWN` (-1),
+//! and an answer that cannot be read prove nothing, so the outcome is *unknown*. All codes: `docs/codes.md`.
 //!
 //! | case | outcome | transient |
 //! |---|---|---|
@@ -15,7 +16,8 @@
 //! | record too large here or for the topic, unknown topic or partition | not persisted | no (topic: yes) |
 //! | authorization, authentication, policy, invalid record | not persisted | no |
 //! | fatal | as the status says | no |
-//! | not listed, or -1 | unknown | no |
+//! | another record of the batch is not valid | not persisted | yes |
+//! | not listed, -1, or an answer that cannot be read | unknown | no |
 
 use franking_core::{Code, Failure, Parts, Persistence};
 
@@ -31,7 +33,6 @@ pub(super) mod codes {
     pub(in super::super) const PURGE_QUEUE: i32 = -152;
     pub(in super::super) const PURGE_INFLIGHT: i32 = -151;
     pub(in super::super) const FATAL: i32 = -150;
-    pub(in super::super) const UNKNOWN: i32 = -1;
     pub(in super::super) const TIMED_OUT: i32 = -185;
 
     /// Those after which the same record may succeed.
@@ -40,6 +41,7 @@ pub(super) mod codes {
         -185, // _TIMED_OUT
         -184, // _QUEUE_FULL
         -187, // _ALL_BROKERS_DOWN
+        -138, // _INVALID_DIFFERENT_RECORD: it is another record of the batch that the broker refuses
         2,    // INVALID_MSG: corrupted on its way
         5,    // LEADER_NOT_AVAILABLE
         6,    // NOT_LEADER_FOR_PARTITION
@@ -52,13 +54,37 @@ pub(super) mod codes {
         56,   // KAFKA_STORAGE_ERROR
         89,   // THROTTLING_QUOTA_EXCEEDED
     ];
+
+    /// librdkafka's own that say *not persisted* for a reason. With others it only knows no better: an answer that
+    /// ended too early (_UNDERFLOW) can be about a batch that was written.
+    pub(in super::super) const PROVEN: &[i32] = &[
+        -197, // _DESTROY
+        -195, // _TRANSPORT
+        -192, // _MSG_TIMED_OUT
+        -190, // _UNKNOWN_PARTITION
+        -188, // _UNKNOWN_TOPIC
+        -186, // _INVALID_ARG
+        -185, // _TIMED_OUT
+        -184, // _QUEUE_FULL
+        -169, // _AUTHENTICATION
+        -166, // _TIMED_OUT_QUEUE
+        -165, // _UNSUPPORTED_FEATURE
+        -152, // _PURGE_QUEUE
+        -150, // _FATAL
+        -148, // _GAPLESS_GUARANTEE
+        -144, // _FENCED
+        -138, // _INVALID_DIFFERENT_RECORD
+    ];
 }
 
 /// Why a record with this report failed. `reason` is why the engine takes no more records, if it does not.
 pub(super) fn failed(code: i32, status: Status, reason: Option<&Failure>) -> Failure {
-    let unproven = code == codes::UNKNOWN || error_name(code) == "UNLISTED";
+    let proven = match code {
+        0.. => error_name(code) != "UNLISTED",
+        _ => codes::PROVEN.contains(&code),
+    };
     let persistence = match status {
-        Status::NotPersisted if !unproven => Persistence::NotPersisted,
+        Status::NotPersisted if proven => Persistence::NotPersisted,
         // librdkafka does not fail what it knows to be persisted; if it did, "unknown" would be the careful answer.
         _ => Persistence::Unknown,
     };
@@ -97,7 +123,12 @@ pub(super) fn failure(code: i32) -> Failure {
         29 => Failure::new(Code::Authorization).detail("no permission to write to the topic"),
         30 | 31 | 53 => Failure::new(Code::Authorization),
         58 | codes::AUTHENTICATION => Failure::new(Code::Authentication),
-        17 | 32 | 87 | codes::INVALID_ARG => Failure::new(Code::InvalidRecord),
+        87 => Failure::new(Code::InvalidRecord)
+            .detail("the broker does not take the record, or another one of its batch")
+            .advice(
+                "mend the record (a compacted topic wants a key, for one); one that is sound may be sent again",
+            ),
+        17 | 32 | codes::INVALID_ARG => Failure::new(Code::InvalidRecord),
         codes::FATAL => Failure::new(Code::Fatal),
         codes::PURGE_QUEUE | codes::PURGE_INFLIGHT => super::super::closed(),
         code => Failure::new(Code::Broker {
@@ -119,12 +150,15 @@ pub(super) fn larger_than_buffer(charge: usize, capacity: usize) -> Failure {
         .setting("buffer.memory")
 }
 
+/// What librdkafka counts for a record beside its key, value and headers: the most that Kafka's framing can take.
+const FRAMING: usize = 36;
+
 /// A record that librdkafka found too large before it was queued.
 pub(super) fn larger_than_request(parts: &Parts, limit: usize) -> Failure {
     Failure::new(Code::RecordTooLarge)
         .detail(format!(
-            "the record has {} bytes with its headers, and max.request.size is {limit}",
-            parts.payload_len()
+            "the record has {} bytes with its headers and Kafka's framing, and max.request.size is {limit}",
+            parts.payload_len() + FRAMING
         ))
         .setting("max.request.size")
 }
@@ -183,8 +217,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn unlisted_codes_and_unknown_prove_nothing() {
-        for code in [4242, -1, 30_000, i32::MAX, i32::MIN] {
+    fn unlisted_codes_and_unknown_and_unreadable_answers_prove_nothing() {
+        for code in [4242, -1, 30_000, i32::MAX, i32::MIN, -155, -199] {
             let failure = failed(code, Status::NotPersisted, None);
             assert_eq!(failure.persistence(), Persistence::Unknown, "{code}");
             assert!(!failure.is_transient(), "{code}");

@@ -318,10 +318,6 @@ fn serve(shared: &Arc<Shared>, client: &Client<InFlight>) -> Option<Instant> {
     let mut warned = false;
     loop {
         poll(shared, client, POLL);
-        if shared.fatal.load(Ordering::Relaxed) && client.in_flight() > 0 {
-            // librdkafka purges once when it fails; what came in at that moment would wait for ever.
-            client.purge();
-        }
         let (deserted, closing) = {
             let ending = shared.ending();
             (ending.deserted, ending.closing)
@@ -356,7 +352,13 @@ fn serve(shared: &Arc<Shared>, client: &Client<InFlight>) -> Option<Instant> {
 /// *unknown* when they are dropped.
 fn poll(shared: &Shared, client: &Client<InFlight>, timeout: Duration) -> bool {
     let polled = AssertUnwindSafe(|| client.poll(timeout, |event| shared.on_event(event)));
-    catch_unwind(polled).unwrap_or(true)
+    let told = catch_unwind(polled).unwrap_or(true);
+    if shared.fatal.load(Ordering::Relaxed) && client.in_flight() > 0 {
+        // librdkafka purges its queues once when it fails; what came in at that moment, or comes back from a broker to be
+        // tried again, would wait for ever. What is in flight gets its answer.
+        client.purge_queue();
+    }
+    told
 }
 
 /// Delivers what is outstanding until the deadline, then settles the rest as librdkafka knows it.

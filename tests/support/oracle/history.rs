@@ -53,6 +53,12 @@ impl From<&SendResult> for Heard {
     }
 }
 
+impl End {
+    pub fn is_delivered(&self) -> bool {
+        matches!(self.heard, Heard::Delivered { .. })
+    }
+}
+
 /// One who waits for a record's outcome, and what came.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Ear {
@@ -76,6 +82,17 @@ pub(super) struct Note {
     pub(super) stream: u32,
     pub(super) application: Ear,
     pub(super) hook: Ear,
+    /// Calls into the engine.
+    pub(super) attempts: u32,
+}
+
+/// How a record ended, as its hook heard it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    pub id: u64,
+    pub heard: Heard,
+    /// How often it was handed to the engine.
+    pub attempts: u32,
 }
 
 #[derive(Default)]
@@ -157,6 +174,22 @@ impl History {
         (u64::from_be_bytes(*tag) == self.0.tag).then(|| u64::from_be_bytes(*id))
     }
 
+    /// The numbers of the records of this run whose values are in these bytes, uncompressed.
+    pub fn ids_within(&self, bytes: &[u8]) -> Vec<u64> {
+        let mut ids = vec![];
+        let mut rest = bytes;
+        while rest.len() >= HEAD {
+            match self.id_in(Some(rest)) {
+                Some(id) => {
+                    ids.push(id);
+                    rest = &rest[HEAD..];
+                }
+                None => rest = &rest[1..],
+            }
+        }
+        ids
+    }
+
     /// A record of 100 bytes, noted as sent, with its stream as the key.
     pub fn record(&self, topic: &Topic, stream: u32) -> (u64, ProducerRecord<Bytes, Bytes>) {
         let id = self.sends(stream);
@@ -202,10 +235,16 @@ impl History {
         notes.outstanding += 1;
     }
 
-    /// A hook heard this outcome.
+    /// A hook heard this outcome, after one attempt.
     pub fn hook_hears(&self, id: u64, heard: Heard, at: Instant) {
+        self.unwinds(id, heard, 1, at);
+    }
+
+    fn unwinds(&self, id: u64, heard: Heard, attempts: u32, at: Instant) {
         let mut notes = self.lock();
-        notes.records[id as usize].hook.hears(heard);
+        let note = &mut notes.records[id as usize];
+        note.hook.hears(heard);
+        note.attempts = attempts;
         notes.outstanding = notes.outstanding.saturating_sub(1);
         if matches!(heard, Heard::Delivered { .. }) {
             notes.acked += 1;
@@ -225,6 +264,11 @@ impl History {
 
     // === while it runs ===
 
+    /// How many records there are so far.
+    pub fn sent(&self) -> u64 {
+        self.lock().records.len() as u64
+    }
+
     /// How many records are in the stack, without an outcome.
     pub fn in_flight(&self) -> u64 {
         self.lock().outstanding
@@ -233,6 +277,19 @@ impl History {
     /// How many records were acknowledged.
     pub fn acked(&self) -> u64 {
         self.lock().acked
+    }
+
+    /// How every record ended that has ended.
+    pub fn ends(&self) -> Vec<End> {
+        let notes = self.lock();
+        let ends = notes.records.iter().zip(0..).filter_map(|(note, id)| {
+            Some(End {
+                id,
+                heard: note.hook.heard?,
+                attempts: note.attempts,
+            })
+        });
+        ends.collect()
     }
 
     /// How many records each partition has acknowledged.
@@ -268,7 +325,7 @@ impl Interceptor for Listener {
     fn on_outcome(&self, id: Option<u64>, outcome: &Outcome<'_>) {
         if let Some(id) = id {
             let heard = outcome.result.into();
-            self.0.hook_hears(id, heard, outcome.at);
+            self.0.unwinds(id, heard, outcome.attempts, outcome.at);
         }
     }
 }

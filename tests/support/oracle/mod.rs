@@ -25,6 +25,6 @@ mod judge;
 mod verdict;
 
 pub use copies::Copy;
-pub use history::{Heard, History};
+pub use history::{End, Heard, History};
 pub use judge::Judge;
 pub use verdict::{Clause, Verdict};

@@ -2,16 +2,18 @@
 
 use std::ffi::c_void;
 use std::ptr;
-use std::sync::{Mutex, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use franking_core::Partitioner;
 use rdkafka_sys as rd;
 
 use super::codes::INVALID_ARG;
 use super::events::{self, Event, Scratch, Status};
 use super::handle::{Handle, NewError, millis};
 use super::headers::HeaderList;
+use super::partitioner::{Chooser, See};
 use super::pool::HeaderPool;
 use super::slots::{Slab, Slot};
 use super::sys;
@@ -24,11 +26,12 @@ const CLOSING: Duration = Duration::from_secs(2);
 ///
 /// Dropping it destroys librdkafka, which takes up to a second, and drops every record that has no report yet.
 pub(crate) struct Client<T> {
-    // The order of these three is the order in which they are dropped, and must stay: topic handles need librdkafka,
-    // and librdkafka's threads read payloads, which the slots own.
+    // The order of these four is the order in which they are dropped, and must stay: topic handles need librdkafka,
+    // and librdkafka's threads call the partitioner and read payloads, which the slots own.
     topics: Topics,
     handle: Handle,
-    slots: Mutex<Slab<T>>,
+    chooser: Option<Box<Chooser<T>>>,
+    slots: Arc<Mutex<Slab<T>>>,
     pool: HeaderPool,
     /// Held while an event is handled: polling is for one thread.
     scratch: Mutex<Scratch<T>>,
@@ -59,10 +62,36 @@ impl<T: Send + 'static> Client<T> {
     ///
     /// Refused: `delivery.report.only.error`, since every record needs its report.
     pub(crate) fn new(conf: &[(String, String)]) -> Result<Self, NewError> {
+        Self::start(conf, None)
+    }
+
+    /// As [`new`](Self::new), with a partitioner in place of librdkafka's. It is asked once for each record that goes in
+    /// without a partition.
+    pub(crate) fn with_partitioner(
+        conf: &[(String, String)],
+        partitioner: Arc<dyn Partitioner>,
+        see: See<T>,
+    ) -> Result<Self, NewError> {
+        Self::start(conf, Some((partitioner, see)))
+    }
+
+    fn start(
+        conf: &[(String, String)],
+        partitioner: Option<(Arc<dyn Partitioner>, See<T>)>,
+    ) -> Result<Self, NewError> {
+        let slots = Arc::new(Mutex::new(Slab::new()));
+        let chooser = partitioner.map(|(partitioner, see)| {
+            Box::new(Chooser {
+                partitioner,
+                see,
+                slots: Arc::clone(&slots),
+            })
+        });
         Ok(Self {
             topics: Topics::new(),
-            handle: Handle::new(conf)?,
-            slots: Mutex::new(Slab::new()),
+            handle: Handle::new(conf, chooser.as_deref())?,
+            chooser,
+            slots,
             pool: HeaderPool::default(),
             scratch: Mutex::new(Scratch::new()),
         })
@@ -242,7 +271,12 @@ impl<T: Send + 'static> Client<T> {
 
     /// Fails what is queued or in flight. Does not wait for it: the reports come as events.
     pub(crate) fn purge(&self) {
-        self.handle.purge();
+        self.handle.purge(true);
+    }
+
+    /// Fails what is queued, and lets what is in flight have its answer.
+    pub(crate) fn purge_queue(&self) {
+        self.handle.purge(false);
     }
 
     /// How many records have no report yet.
@@ -327,14 +361,15 @@ impl<T: Send + 'static> Client<T> {
         let Self {
             topics,
             handle,
+            chooser,
             slots,
             ..
         } = self;
-        held = slots
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
-            .into_live()
-            .collect();
+        let slots = std::mem::replace(
+            &mut *slots.lock().unwrap_or_else(PoisonError::into_inner),
+            Slab::new(),
+        );
+        held = slots.into_live().collect();
         let lists: Vec<_> = held
             .iter()
             .map(|slot: &Slot<T>| match slot.headers {
@@ -346,6 +381,7 @@ impl<T: Send + 'static> Client<T> {
         drop(topics);
         // librdkafka's threads end here. `held` keeps the payloads until then.
         drop(handle);
+        drop(chooser);
         let orphan = |(slot, headers): (Slot<T>, _)| Orphan {
             key: slot.key,
             value: slot.value,

@@ -1,11 +1,12 @@
 //! librdkafka's handle: made from properties, destroyed with its threads.
 
-use std::ffi::{CStr, CString, c_char, c_int};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::time::Duration;
 
 use rdkafka_sys as rd;
 
+use super::partitioner::{Chooser, choose};
 use super::sys;
 
 /// Room for librdkafka's messages, which it cuts to fit.
@@ -39,8 +40,15 @@ unsafe impl Send for Handle {}
 unsafe impl Sync for Handle {}
 
 impl Handle {
-    pub(super) fn new(properties: &[(String, String)]) -> Result<Self, NewError> {
-        let conf = Conf::new(properties)?;
+    /// `chooser`, if there is one, must outlive what this returns: `Client` sees to it.
+    pub(super) fn new<T>(
+        properties: &[(String, String)],
+        chooser: Option<&Chooser<T>>,
+    ) -> Result<Self, NewError> {
+        let mut conf = Conf::new(properties)?;
+        if let Some(chooser) = chooser {
+            conf.partition_with(chooser)?;
+        }
         let mut text = Text::new();
         // SAFETY: `conf` is valid and is given up below if this succeeds, as the function then owns it.
         let rk = unsafe {
@@ -101,10 +109,11 @@ impl Handle {
         unsafe { sys::rd_kafka_flush(self.raw(), millis(timeout)) == 0 }
     }
 
-    pub(super) fn purge(&self) {
-        let flags = rd::RD_KAFKA_PURGE_F_QUEUE
-            | rd::RD_KAFKA_PURGE_F_INFLIGHT
-            | rd::RD_KAFKA_PURGE_F_NON_BLOCKING;
+    pub(super) fn purge(&self, in_flight: bool) {
+        let mut flags = rd::RD_KAFKA_PURGE_F_QUEUE | rd::RD_KAFKA_PURGE_F_NON_BLOCKING;
+        if in_flight {
+            flags |= rd::RD_KAFKA_PURGE_F_INFLIGHT;
+        }
         // SAFETY: the instance is valid.
         unsafe { sys::rd_kafka_purge(self.raw(), flags) };
     }
@@ -181,6 +190,32 @@ impl Conf {
         // SAFETY: the configuration is ours and valid.
         unsafe { rd::rd_kafka_conf_set_events(conf.0.as_ptr(), events) };
         Ok(conf)
+    }
+
+    /// Has records partitioned by this, in place of what `partitioner` says.
+    fn partition_with<T>(&mut self, chooser: &Chooser<T>) -> Result<(), NewError> {
+        // Or else records without a key go past it.
+        self.set("sticky.partitioning.linger.ms", "0")?;
+        // A topic's property: so that there is a configuration for topics to write to.
+        self.set("partitioner", "murmur2_random")?;
+        // SAFETY: the configuration is ours and valid. What it gives is its own part, which all topics will copy.
+        let topics = unsafe { rd::rd_kafka_conf_get_default_topic_conf(self.0.as_ptr()) };
+        if topics.is_null() {
+            return Err(NewError {
+                property: None,
+                message: "librdkafka gave no configuration for topics".into(),
+            });
+        }
+        // SAFETY: `topics` is valid. The function expects the chooser that is given with it, which outlives librdkafka
+        // (see `Handle::new`), and is only read.
+        unsafe {
+            rd::rd_kafka_topic_conf_set_partitioner_cb(topics, Some(choose::<T>));
+            rd::rd_kafka_topic_conf_set_opaque(
+                topics,
+                ptr::from_ref(chooser).cast_mut().cast::<c_void>(),
+            );
+        }
+        Ok(())
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), NewError> {

@@ -1,6 +1,7 @@
 //! A record's headers in librdkafka's form.
 
 use std::ffi::{CStr, c_char, c_void};
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
 use rdkafka_sys as rd;
@@ -224,6 +225,16 @@ impl HeaderList {
         Self {
             raw: Some(Raw { list, shape }),
         }
+    }
+
+    /// A list that librdkafka owns, to look at.
+    ///
+    /// # Safety
+    /// The record's message is alive for as long as this is used.
+    pub(super) unsafe fn peek(lent: Option<Lent>) -> ManuallyDrop<Self> {
+        ManuallyDrop::new(Self {
+            raw: lent.map(|lent| lent.0),
+        })
     }
 
     /// A copy of a list that librdkafka owns.

@@ -8,9 +8,10 @@
 //! - **Payloads** are not copied. Key and value live in a slot ([`slots`]) from before librdkafka sees them until their
 //!   report, or until librdkafka's threads are gone.
 //! - **Header lists** ([`headers`]) belong to the record inside librdkafka until the report detaches them.
+//! - **A partitioner** of the user's ([`partitioner`]) lives as long as librdkafka, and is called with no lock held.
 //! - **Codes** that librdkafka passes on from a broker may be any number, and its enums are Rust enums in
 //!   `rdkafka-sys`. [`sys`] declares the functions that give one again, with `i32`.
-//! - **Order of destruction** is the order of [`Client`]'s fields: topics, librdkafka, slots.
+//! - **Order of destruction** is the order of [`Client`]'s fields: topics, librdkafka, the partitioner, slots.
 
 // Calling a C library is what this module is for. The rest of the workspace denies `unsafe_code`.
 #![allow(unsafe_code)]
@@ -22,6 +23,7 @@ mod consumed;
 mod events;
 mod handle;
 mod headers;
+mod partitioner;
 mod pool;
 mod slots;
 mod sys;
@@ -37,4 +39,5 @@ pub(crate) use consumed::ConsumedHeaders;
 #[cfg(test)]
 use events::Report;
 pub(super) use events::{Event, Reports, Status};
+pub(super) use handle::NewError;
 pub(super) use headers::HeaderList;

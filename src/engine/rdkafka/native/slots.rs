@@ -89,6 +89,14 @@ impl<T> Slab<T> {
         Some(slot)
     }
 
+    /// Looks into the slot; `None` if it is not live.
+    pub(super) fn get(&self, id: SlotId) -> Option<&Slot<T>> {
+        match self.chunks.get(id.0 / CHUNK)?.get(id.0 % CHUNK)? {
+            Entry::Live(slot) => Some(slot),
+            Entry::Free(_) => None,
+        }
+    }
+
     pub(super) fn live(&self) -> usize {
         self.live
     }

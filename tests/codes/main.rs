@@ -1,0 +1,13 @@
+//! Error codes, and the truth that is told about the records that they meet.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod answers;
+mod duplicate;
+mod fatal;
+mod local;
+mod sizes;
+mod storage;
+mod table;
+mod trial;

@@ -1,0 +1,47 @@
+//! Row 2: connections are cut while records are on their way.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::ground::{HASTY, ground};
+use crate::load::Load;
+use crate::support::{Full, Random};
+
+#[test]
+fn row_2_connections_that_are_cut_lose_double_and_invert_nothing() {
+    const RECORDS: u64 = 500_000;
+    let ground = ground();
+    let mut random = Random::new();
+    let topic = ground.topic("cut", 6);
+    let full = Full::new(ground.bootstrap(), HASTY);
+    let before = ground.counts();
+
+    let load = Load::of(&full, &topic, RECORDS);
+    while !load.is_over() {
+        thread::sleep(random.between(Duration::from_millis(500), Duration::from_millis(1_500)));
+        match random.below(4) {
+            0 => ground.proxies().iter().for_each(|proxy| proxy.cut()),
+            n => ground.proxy(n as u8).cut(),
+        }
+    }
+    load.finish(Duration::from_secs(120));
+
+    let (now, copies) = (
+        ground.counts(),
+        full.history.stored(ground.direct(), &topic),
+    );
+    let (cut, unanswered) = (now.cut - before.cut, now.unanswered - before.unanswered);
+    let verdict = full
+        .judge(&copies)
+        .progress(Duration::from_secs(10))
+        .verdict();
+    verdict.must_hold(&format!(
+        "row 2, {cut} connections cut with {unanswered} requests in flight"
+    ));
+    assert!(
+        cut >= 10 && unanswered >= 10,
+        "{cut} cut, {unanswered} in flight"
+    );
+    assert_eq!(verdict.acked, RECORDS);
+    assert_eq!(full.retry.retries(), 0);
+}
