@@ -12,14 +12,16 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use franking::middleware::audit::{Audit, Balance};
 use franking::middleware::metrics::Metrics;
+use franking::middleware::retry::{RetryLayer, RetryStats};
 use franking::middleware::trace::Trace;
-use franking::{DefaultStack, Delivery, Producer, ProducerBuilder, ProducerRecord};
+use franking::{DefaultStack, Delivery, Producer, ProducerBuilder, ProducerRecord, Topic};
 use opentelemetry::metrics::MeterProvider as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, Sampler, SdkTracer, SdkTracerProvider};
 use rdkafka::message::Message as _;
+use support::oracle::{History, Judge, Verdict};
 use support::{
     Answer, Api, Full, Mock, Random, bytes_builder, eventually, read_each, stack, topic,
 };
@@ -80,6 +82,8 @@ fn a_million_records_are_stored_once_each_where_their_outcomes_say() {
 /// A stack whose telemetry is installed, sampled, and in reach.
 struct Watched {
     producer: Producer<Bytes, Bytes>,
+    history: History,
+    retries: RetryStats,
     audit: Arc<Audit>,
     spans: InMemorySpanExporter,
     tracers: SdkTracerProvider,
@@ -98,12 +102,18 @@ impl Watched {
         let meters = SdkMeterProvider::builder()
             .with_reader(PeriodicReader::builder(metrics.clone()).build())
             .build();
+        let history = History::new();
+        let retry = RetryLayer::new();
+        let retries = retry.stats();
         let stack: DefaultStack<SdkTracer> = stack()
+            .retry(retry)
             .trace(Trace::new(tracers.tracer("truth")))
             .metrics(Metrics::new(&meters.meter("truth")));
         Self {
             audit: Arc::clone(stack.audit()),
-            producer: builder.layer(stack).build().unwrap(),
+            producer: builder.layer(history.layer()).layer(stack).build().unwrap(),
+            history,
+            retries,
             spans,
             tracers,
             metrics,
@@ -112,12 +122,11 @@ impl Watched {
     }
 
     /// Sends 10,000 records and loses most futures, each somewhere else on its way.
-    async fn lose_futures(&self, topic: &str, random: &mut Random) {
+    async fn lose_futures(&self, topic: &Topic, random: &mut Random) {
         let mut held: Vec<Option<Delivery>> = (0..64).map(|_| None).collect();
-        for id in 0..10_000_u64 {
-            let record = ProducerRecord::new(topic.to_owned())
-                .key(Bytes::copy_from_slice(&id.to_be_bytes()))
-                .value(Bytes::copy_from_slice(&id.to_be_bytes()));
+        for key in 0..10_000 {
+            let (id, record) = self.history.record(topic, key);
+            self.history.forgets(id);
             let mut cx = Context::from_waker(Waker::noop());
             match random.below(6) {
                 // Before it is polled.
@@ -153,8 +162,14 @@ impl Watched {
         self.producer.flush().await;
     }
 
-    /// Asserts that everybody saw the same 10,000 outcomes, and gives the audit's balance.
-    fn agree(&self) -> Balance {
+    /// Asserts that everybody saw the same 10,000 outcomes, and that they are true.
+    fn agree(&self, bootstrap: &str, topic: &Topic, run: &str) -> Verdict {
+        let copies = self.history.stored(bootstrap, topic);
+        let verdict = Judge::of(&self.history, &copies)
+            .audit(self.audit.totals())
+            .verdict();
+        verdict.must_hold(run);
+        assert_eq!(verdict.sent, 10_000);
         let audit = balance(&self.audit);
         assert_eq!(audit.attempted.records, 10_000);
         assert_eq!(audit.in_flight.records, 0);
@@ -190,36 +205,60 @@ impl Watched {
             .sum();
         assert_eq!(durations, 10_000);
         assert_eq!(self.producer.room().used(), 0);
-        audit
+        verdict
     }
 }
 
 #[test]
 fn ten_thousand_dropped_futures_lose_no_outcome() {
     let mut random = Random::new();
-    let topic = topic(support::kafka(), "dropped", 3, &[]);
+    let topic: Topic = topic(support::kafka(), "dropped", 3, &[]).into();
     let watched = Watched::new(bytes_builder(support::kafka()));
     runtime().block_on(watched.lose_futures(&topic, &mut random));
-    assert_eq!(watched.agree().delivered.records, 10_000);
+    let verdict = watched.agree(support::kafka(), &topic, "row 12, dropped futures");
+    assert_eq!((verdict.acked, verdict.stored), (10_000, 10_000));
+}
 
-    let mut stored = vec![0_u8; 10_000];
-    read_each(support::kafka(), &topic, |message| {
-        stored[number(message.key().unwrap()) as usize] += 1;
-    });
-    assert!(stored.iter().all(|&copies| copies == 1));
+/// A producer whose batches are small, as an answer is about one of them.
+fn in_small_batches(mock: &Mock) -> Watched {
+    Watched::new(
+        bytes_builder(mock.bootstrap())
+            .property("retries", "1")
+            .property("retry.backoff.ms", "1")
+            .property("batch.num.messages", "10"),
+    )
+}
+
+#[test]
+fn ten_thousand_dropped_futures_are_sent_again_where_the_broker_fails_some_once() {
+    let mut random = Random::new();
+    let topic: Topic = "t".into();
+    let mock = Mock::with_topic(&topic, 3);
+    let watched = in_small_batches(&mock);
+    // One batch in twenty. librdkafka does not try again what a quota refuses: the retry layer does.
+    let answers: Vec<_> = (0..1_000)
+        .map(|_| match random.below(20) {
+            0 => Answer::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
+            _ => Answer::RD_KAFKA_RESP_ERR_NO_ERROR,
+        })
+        .collect();
+    mock.answers(Api::Produce, &answers);
+    runtime().block_on(watched.lose_futures(&topic, &mut random));
+    let run = "row 12, dropped futures, 5 % fail once";
+    let verdict = watched.agree(&mock.bootstrap(), &topic, run);
+    println!("{run}: {:?}", watched.retries);
+    // Nearly all: by chance a record may fail three times.
+    assert!(verdict.acked > 9_990, "{verdict}");
+    assert_eq!(verdict.stored, verdict.acked);
+    assert!(watched.retries.retries() >= 200, "{:?}", watched.retries);
 }
 
 #[test]
 fn ten_thousand_dropped_futures_lose_no_outcome_when_the_broker_fails_some() {
     let mut random = Random::new();
-    let mock = Mock::with_topic("t", 3);
-    let watched = Watched::new(
-        bytes_builder(mock.bootstrap())
-            .property("retries", "1")
-            .property("retry.backoff.ms", "1")
-            // Small batches: an answer is about one of them.
-            .property("batch.num.messages", "10"),
-    );
+    let topic: Topic = "t".into();
+    let mock = Mock::with_topic(&topic, 3);
+    let watched = in_small_batches(&mock);
     let answers: Vec<_> = (0..400)
         .map(|_| match random.below(4) {
             0 => Answer::RD_KAFKA_RESP_ERR_NO_ERROR,
@@ -229,11 +268,12 @@ fn ten_thousand_dropped_futures_lose_no_outcome_when_the_broker_fails_some() {
         })
         .collect();
     mock.answers(Api::Produce, &answers);
-    runtime().block_on(watched.lose_futures("t", &mut random));
-    let audit = watched.agree();
-    assert!(audit.not_persisted.records > 0, "{audit:?}");
-    assert!(audit.unknown.records > 0, "{audit:?}");
-    assert!(audit.delivered.records > 0, "{audit:?}");
+    runtime().block_on(watched.lose_futures(&topic, &mut random));
+    let run = "row 12, dropped futures, a broker that fails in every way";
+    let verdict = watched.agree(&mock.bootstrap(), &topic, run);
+    assert!(verdict.not_persisted > 0, "{verdict}");
+    assert!(verdict.unknown > 0, "{verdict}");
+    assert!(verdict.acked > 0, "{verdict}");
 }
 
 #[test]
@@ -251,7 +291,8 @@ fn ten_thousand_dropped_futures_have_an_outcome_when_the_producer_closes() {
         watched.producer.flush().await;
         mock.round_trip(Duration::from_millis(300));
         // The flush at its end has more to wait for than the close gives.
-        let losing = watched.lose_futures("t", &mut random);
+        let topic = Topic::from("t");
+        let losing = watched.lose_futures(&topic, &mut random);
         let losing = tokio::time::timeout(Duration::from_secs(30), losing);
         let closing = async {
             assert!(eventually_async(|| watched.audit.totals().attempted.records == 10_001).await);
@@ -261,6 +302,11 @@ fn ten_thousand_dropped_futures_have_an_outcome_when_the_producer_closes() {
         let (lost, _closed) = tokio::join!(losing, closing);
         lost.expect("a flush that ends with the close");
     });
+    mock.round_trip(Duration::ZERO);
+    mock.up();
+    let copies = watched.history.stored(&mock.bootstrap(), "t");
+    let verdict = Judge::of(&watched.history, &copies).verdict();
+    verdict.must_hold("row 12, dropped futures, and a close");
     let audit = balance(&watched.audit);
     assert_eq!(audit.attempted.records, 10_001);
     assert_eq!(audit.in_flight.records, 0);

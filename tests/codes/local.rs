@@ -8,12 +8,15 @@ use crate::support::{Produced, eventually, record};
 use crate::table::{Row, Told, rows};
 use crate::trial::{Trial, told};
 
+/// For a record that arrives in the end, also on a machine that is busy.
+const PATIENT: [(&str, &str); 1] = [("delivery.timeout.ms", "4000")];
+
 /// Makes it happen to a record, and says what became of it.
 async fn happens(what: &str) -> Told {
     let plain = || record("t", "v");
     match what {
         "no broker can be reached" => {
-            let trial = Trial::new(&[]);
+            let trial = Trial::new(&PATIENT);
             trial.broker.goes_down();
             waits_and_arrives(&trial, plain()).await
         }
@@ -67,7 +70,7 @@ async fn happens(what: &str) -> Told {
             waits_and_arrives(&trial, plain()).await
         }
         "the topic has no leader" => {
-            let trial = Trial::new(&[]);
+            let trial = Trial::new(&PATIENT);
             trial.broker.topic_answers(5);
             waits_and_arrives(&trial, plain()).await
         }

@@ -35,7 +35,6 @@ async fn a_record_that_fits_until_a_layer_stamps_it_is_refused_and_its_neighbour
     }
 
     let full = Full::new(kafka(), &settings);
-    let stats = full.retry.clone();
     let mut sent = vec![];
     for n in 0..21 {
         let len = if n == 10 { largest } else { 100 };
@@ -64,7 +63,7 @@ async fn a_record_that_fits_until_a_layer_stamps_it_is_refused_and_its_neighbour
         let bytes = record.payload_len() + FRAMING;
         assert!(text.contains(&format!("{bytes} bytes")), "{text}");
     }
-    assert_eq!((stats.retries(), stats.gave_up()), (0, 0));
+    assert_eq!((full.retry.retries(), full.retry.gave_up()), (0, 0));
     let copies = full.history.stored(kafka(), &topic);
     let verdict = full.judge(&copies).verdict();
     verdict.must_hold("row 19, stamped over the limit");
@@ -77,7 +76,6 @@ async fn a_batch_beyond_the_topics_limit_fails_whole_and_no_other() {
     let topic = topic(kafka(), "batch-limit", 2, &[("max.message.bytes", &limit)]);
     let topic: Topic = topic.into();
     let full = Full::new(kafka(), &[("linger.ms", "1000")]);
-    let stats = full.retry.clone();
     // So that the partitions are known, and a batch is one.
     let (id, first) = record(&full.history, &topic, 100);
     let result = full.producer.send(first.partition(1)).await;
@@ -112,7 +110,7 @@ async fn a_batch_beyond_the_topics_limit_fails_whole_and_no_other() {
         back.push(error.into_record().unwrap());
     }
     assert_eq!(back.len(), 20);
-    assert_eq!((stats.retries(), stats.gave_up()), (0, 0));
+    assert_eq!((full.retry.retries(), full.retry.gave_up()), (0, 0));
 
     // What the error advises: in smaller batches they arrive, and the producer goes on.
     for record in back {

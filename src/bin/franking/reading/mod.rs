@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Mutex,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -15,7 +15,7 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 
-use crate::{BoxError, text::escaped};
+use crate::{BoxError, terminal, text::escaped};
 
 mod from;
 mod record;
@@ -57,6 +57,7 @@ impl Reading {
         }
         let assignment = from.assignment(&consumer, topic, &there, PATIENCE)?;
         consumer.assign(&assignment)?;
+        consumer.context().heard().aloud = true;
         Ok(Self {
             consumer,
             behind: there,
@@ -76,7 +77,9 @@ impl Reading {
                 Ok(metadata) => metadata,
                 Err(error) => {
                     // What librdkafka said meanwhile tells more than its time-out.
-                    while consumer.poll(Duration::ZERO).is_some() {}
+                    for _ in 0..20 {
+                        let _ = consumer.poll(Duration::from_millis(10));
+                    }
                     let said = consumer.context().last();
                     return Err(format!(
                         "no broker answers at {} within {} s ({}). Is it running, and is that the address it advertises?",
@@ -110,6 +113,7 @@ impl Reading {
         match self.consumer.poll(wait) {
             None => Ok(None),
             Some(Ok(message)) => {
+                self.consumer.context().heard().told = None;
                 self.behind.insert(rdkafka::Message::partition(&message));
                 Ok(Some(message))
             }
@@ -149,13 +153,25 @@ fn list(topic: &str, starts: &Starts) -> Result<TopicPartitionList, KafkaError> 
     Ok(list)
 }
 
-/// Hears what librdkafka says, and tells it once.
+/// Hears what librdkafka says, and tells each kind of error once, until something is read again.
 #[derive(Default)]
-pub(crate) struct Hearing(Mutex<Option<String>>);
+pub(crate) struct Hearing(Mutex<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    /// At the start an error is the end, and says itself what it is.
+    aloud: bool,
+    told: Option<RDKafkaErrorCode>,
+    last: Option<String>,
+}
 
 impl Hearing {
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn last(&self) -> Option<String> {
-        self.0.lock().ok()?.clone()
+        self.heard().last.clone()
     }
 }
 
@@ -163,19 +179,21 @@ impl ConsumerContext for Hearing {}
 
 impl ClientContext for Hearing {
     fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
-        // The end of a partition is none, and nobody asked for a group.
-        if matches!(
-            code,
-            Some(RDKafkaErrorCode::PartitionEOF | RDKafkaErrorCode::GroupAuthorizationFailed)
-        ) {
-            return;
-        }
-        let said = escaped(reason);
-        let Ok(mut last) = self.0.lock() else { return };
-        if last.as_ref() != Some(&said) {
-            crate::terminal::warning(&said);
-            *last = Some(said);
+        use RDKafkaErrorCode as Code;
+        let code = match error.rdkafka_error_code() {
+            // The end of a partition is none, and nobody asked for a group.
+            None | Some(Code::PartitionEOF | Code::GroupAuthorizationFailed) => return,
+            Some(code) => code,
+        };
+        let mut heard = self.heard();
+        // That all brokers are down says less than why.
+        if code != Code::AllBrokersDown || heard.last.is_none() {
+            let said = escaped(reason);
+            if heard.aloud && heard.told != Some(code) {
+                terminal::warning(&said);
+                heard.told = Some(code);
+            }
+            heard.last = Some(said);
         }
     }
 

@@ -62,6 +62,8 @@ pub(super) fn consumer(properties: &Properties) -> Result<BaseConsumer<Hearing>,
     // What is deleted while it is read is passed over.
     config.set("auto.offset.reset", "earliest");
     config.set("queued.max.messages.kbytes", "16384");
+    // A second otherwise, each time when so much waits to be printed.
+    config.set("fetch.queue.backoff.ms", "10");
     config.set("check.crcs", "true");
     let mut common = Properties::new();
     for (name, value) in properties.iter() {

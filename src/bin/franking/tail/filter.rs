@@ -7,7 +7,7 @@ use crate::{BoxError, reading::Record};
 /// The filters on the command line.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Filters")]
-pub(crate) struct Args {
+pub(crate) struct Wanted {
     /// Written by this service: its name, or namespace/name
     #[arg(long = "service", value_name = "NAME")]
     services: Vec<String>,
@@ -43,7 +43,7 @@ pub(super) struct Filter {
 }
 
 impl Filter {
-    pub(super) fn new(args: &Args) -> Result<Self, BoxError> {
+    pub(super) fn new(args: &Wanted) -> Result<Self, BoxError> {
         let pair = |text: &String| {
             let (name, value) = text.split_once('=')?;
             Some((name.to_owned(), value.to_owned()))

@@ -80,7 +80,7 @@ pub(crate) struct Args {
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
     #[command(flatten)]
-    filter: filter::Args,
+    filter: filter::Wanted,
     /// Print one JSON object a record
     #[arg(long, conflicts_with_all = ["verbose", "width"])]
     json: bool,

@@ -44,7 +44,7 @@ impl Summary {
         // Nobody is left to be told if this fails.
         let _ = writeln!(
             err,
-            "{FAINT}{} records read, {} shown; {} without a number, {} with something wrong in their headers{FAINT:#}",
+            "{FAINT}{} read, {} shown, {} without a number, {} with malformed headers{FAINT:#}",
             self.read,
             self.shown,
             self.writers.unnumbered(),
@@ -74,14 +74,14 @@ impl Summary {
 
     fn line(&self, writer: &Writer<'_>, at_end: bool) -> String {
         let mut line = format!(
-            "{FAINT}instance {}: #{} to #{}, {} records{FAINT:#}",
+            "{FAINT}instance {}: #{} to #{}, {} read{FAINT:#}",
             escaped(writer.instance()),
             writer.first(),
             writer.last(),
             writer.records(),
         );
         if self.whole && at_end && writer.missing() > 0 {
-            line += &format!(", {BAD}{} numbers missing{BAD:#}", writer.missing());
+            line += &format!(", {BAD}{} missing{BAD:#}", writer.missing());
         }
         if writer.duplicates() > 0 {
             line += &format!(", {BAD}{} doubled{BAD:#}", writer.duplicates());
