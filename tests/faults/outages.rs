@@ -51,7 +51,7 @@ fn row_5_nothing_is_acknowledged_by_too_few_replicas_and_sends_resume_by_themsel
     let verdict = full
         .judge(&copies)
         // librdkafka begins a new epoch, on all partitions, when a record that may be stored reaches its delivery
-        // timeout; what it sends again after that, the broker cannot tell from new records (its issue 4953).
+        // timeout; what it sends again after that, the broker cannot tell from new records (its issue 4953: see `copies`).
         .without(Clause::OneCopy)
         .verdict();
     verdict.must_hold(&format!(
