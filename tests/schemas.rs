@@ -329,6 +329,24 @@ async fn the_next_address_is_asked_if_one_does_not_answer() {
 
 // === when the registry is slow ===
 
+#[tokio::test]
+async fn a_registry_that_does_not_answer_in_its_time_is_a_typed_error() {
+    let double = RegistryDouble::start();
+    double.hold();
+    let promised = Duration::from_millis(300);
+    let producer = orders(registering(&double).timeout(promised), &[]);
+    let began = Instant::now();
+    let error = producer.send(order("t", 1)).await.unwrap_err();
+    assert!(runs_out(promised, began.elapsed()), "{:?}", began.elapsed());
+    assert!(matches!(
+        schema_error(&error),
+        SchemaError::Unreachable { .. }
+    ));
+    assert!(error.is_transient());
+    assert_eq!(double.asked().len(), 1);
+    nothing_was_sent(&producer);
+}
+
 /// On one thread: were that one held up, nothing else would go on.
 #[tokio::test(flavor = "current_thread")]
 async fn a_slow_registry_holds_up_nobody_else() {
@@ -340,9 +358,13 @@ async fn a_slow_registry_holds_up_nobody_else() {
         let (producer, record) = (producer.clone(), order(&topic, 1));
         async move { producer.send(record).await }
     });
-    while double.asked().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    let asked = async {
+        while double.asked().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(60), asked).await;
+    asked.expect("the send asks the registry");
     // Meanwhile: who never waits hears so at once, and a record without a value goes through.
     let began = Instant::now();
     let error = producer.try_send(order(&topic, 2)).err().unwrap();
