@@ -57,6 +57,9 @@ impl fmt::Display for BlockError {
 
 impl Error for BlockError {}
 
+/// A header's name, and its value or null.
+type Pair<'h> = (&'h [u8], Option<&'h [u8]>);
+
 impl<'h> Block<'h> {
     /// Over these bytes, which begin with the count of the headers.
     pub fn new(wire: &'h [u8]) -> Self {
@@ -66,7 +69,7 @@ impl<'h> Block<'h> {
         }
     }
 
-    fn header(&mut self) -> Result<Option<(&'h [u8], Option<&'h [u8]>)>, BlockError> {
+    fn header(&mut self) -> Result<Option<Pair<'h>>, BlockError> {
         let left = match self.left {
             Left::Nothing => return Ok(None),
             Left::Headers(left) => left,

@@ -187,6 +187,11 @@ impl History {
         self.lock().records.len() as u64
     }
 
+    /// What the notes take of the memory, for who measures that of a producer.
+    pub fn bytes(&self) -> usize {
+        self.lock().records.capacity() * size_of::<Note>()
+    }
+
     /// How many records are in the stack, without an outcome.
     pub fn in_flight(&self) -> u64 {
         self.lock().outstanding

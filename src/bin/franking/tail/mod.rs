@@ -79,8 +79,6 @@ pub(crate) struct Args {
     /// End after so many records
     #[arg(short = 'n', long, value_name = "N")]
     count: Option<u64>,
-    #[command(flatten)]
-    filter: filter::Wanted,
     /// Print one JSON object a record
     #[arg(long, conflicts_with_all = ["verbose", "width"])]
     json: bool,
@@ -96,6 +94,9 @@ pub(crate) struct Args {
     /// Do not tell at the end what was read
     #[arg(short, long)]
     quiet: bool,
+    // The last one: its heading goes on for whatever stands behind it.
+    #[command(flatten)]
+    filter: filter::Wanted,
 }
 
 /// How long the reading may wait, and so how soon a signal is heard.

@@ -1,7 +1,7 @@
 //! A record as a person reads it.
 
 use std::{
-    io,
+    io::{self, IsTerminal as _},
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -30,7 +30,8 @@ pub(super) struct Teller {
 
 impl Teller {
     pub(super) fn new(stdout: &io::Stdout, args: &Args) -> Self {
-        let terminal = terminal_size::terminal_size_of(stdout).map(|(width, _)| width.0.into());
+        let size = terminal_size::terminal_size_of(stdout).map(|(width, _)| width.0.into());
+        let terminal = size.or(stdout.is_terminal().then_some(80));
         Self {
             colour: anstream::AutoStream::choice(stdout) != anstream::ColorChoice::Never,
             width: args.width.or(terminal).unwrap_or(usize::MAX).max(NARROWEST),
