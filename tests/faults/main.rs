@@ -14,5 +14,6 @@ mod ground;
 mod leaders;
 mod load;
 mod outages;
+mod scratch;
 mod soak;
 mod topics;
