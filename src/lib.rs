@@ -25,16 +25,20 @@
 //! |---|---|
 //! | ways to send, flush, close | [`Producer`] |
 //! | properties, defaults, what is refused | [`config`] |
+//! | keys and values to bytes, as Java's; Avro, Protobuf, Thrift; schema registries | [`serializers`] |
 //! | the layers of the default stack, and why each stands where it stands | [`DefaultStack`], [`middleware`] |
 //! | partitioners, and one of your own | [`partitioners`], [`Partitioner`] |
 //! | a layer of your own | [`Interceptor`], [`Recover`], [`tower()`] |
+//! | reading it back: who, when, which trace, what is missing | [`provenance`] |
 //! | what a record's error says | [`SendError`], [`Code`], [`Persistence`] |
 //! | the engine on librdkafka, and its table of outcomes | [`engine::rdkafka`] |
 //! | the six promises, and a suite that checks them on yours | [`Produce`], [`core`] |
 //!
 //! # Features
 //! `zstd` (on): that compression. `tls`: TLS and SASL/SCRAM with the system's OpenSSL; `tls-vendored`: with one built from
-//! source. `testing`: the scripted engine and the conformance suite, for your own tests. `cli`: the `franking` program; a
+//! source. `avro`, `protobuf`, `thrift`, `uuid`: a serializer each; `schema-registry`: the HTTP client of a schema registry;
+//! `serializers`: all five. `rdkafka`: reads the provenance of rust-rdkafka's messages. `testing`: the scripted engine and
+//! the conformance suite, for your own tests. `cli`: the `franking` program; a
 //! library user leaves it off.
 
 #![deny(unsafe_code)]
@@ -43,6 +47,7 @@ pub mod config;
 pub mod engine;
 pub mod partitioners;
 pub mod producer;
+pub mod provenance;
 pub mod serializers;
 pub mod stack;
 

@@ -5,11 +5,15 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
     task::{Context, Poll, Waker},
 };
 
-use crate::{RecordMetadata, SendError, guard::guarded};
+use crate::{
+    RecordMetadata, SendError,
+    guard::guarded,
+    sync::{Mutex, MutexGuard},
+};
 
 /// What a send resolves to.
 pub type SendResult = Result<RecordMetadata, SendError>;

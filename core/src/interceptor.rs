@@ -63,6 +63,14 @@ pub trait Interceptor: Send + Sync + 'static {
     /// Why the record is refused.
     fn on_send(&self, record: &mut Parts) -> Result<Self::Token, Failure>;
 
+    /// `on_send` of what is made of interceptors: if one of them refuses, those before it hear at once, and with how
+    /// often the engine had the record before.
+    #[doc(hidden)]
+    fn on_attempt(&self, record: &mut Parts, attempts: u32) -> Result<Self::Token, Failure> {
+        let _ = attempts;
+        self.on_send(record)
+    }
+
     /// Hears how it ended.
     fn on_outcome(&self, token: Self::Token, outcome: &Outcome<'_>) {
         let _ = (token, outcome);
@@ -76,6 +84,10 @@ impl<I: Interceptor> Interceptor for Arc<I> {
 
     fn on_send(&self, record: &mut Parts) -> Result<Self::Token, Failure> {
         (**self).on_send(record)
+    }
+
+    fn on_attempt(&self, record: &mut Parts, attempts: u32) -> Result<Self::Token, Failure> {
+        (**self).on_attempt(record, attempts)
     }
 
     fn on_outcome(&self, token: Self::Token, outcome: &Outcome<'_>) {
@@ -99,8 +111,12 @@ impl<I: Interceptor> Interceptor for Option<I> {
     const OBSERVES: bool = I::OBSERVES;
 
     fn on_send(&self, record: &mut Parts) -> Result<Self::Token, Failure> {
+        self.on_attempt(record, 0)
+    }
+
+    fn on_attempt(&self, record: &mut Parts, attempts: u32) -> Result<Self::Token, Failure> {
         self.as_ref()
-            .map(|interceptor| interceptor.on_send(record))
+            .map(|interceptor| interceptor.on_attempt(record, attempts))
             .transpose()
     }
 
@@ -112,8 +128,12 @@ impl<I: Interceptor> Interceptor for Option<I> {
 }
 
 /// Runs `on_send`; a panic refuses the record.
-fn on_send<I: Interceptor>(interceptor: &I, record: &mut Parts) -> Result<I::Token, Failure> {
-    guarded(|| interceptor.on_send(record)).unwrap_or_else(|| {
+fn on_send<I: Interceptor>(
+    interceptor: &I,
+    record: &mut Parts,
+    attempts: u32,
+) -> Result<I::Token, Failure> {
+    guarded(|| interceptor.on_attempt(record, attempts)).unwrap_or_else(|| {
         Err(Failure::new(Code::Refused)
             .detail("an interceptor panicked in on_send")
             .advice("mend the interceptor; the record was not sent"))
@@ -134,7 +154,15 @@ macro_rules! tuple {
             const OBSERVES: bool = $($type::OBSERVES)||+;
 
             fn on_send(&self, record: &mut Parts) -> Result<Self::Token, Failure> {
-                tuple!(@send self record [] $($field $token),+);
+                self.on_attempt(record, 0)
+            }
+
+            fn on_attempt(
+                &self,
+                record: &mut Parts,
+                attempts: u32,
+            ) -> Result<Self::Token, Failure> {
+                tuple!(@send self record attempts [] $($field $token),+);
                 Ok(($($token,)+))
             }
 
@@ -144,24 +172,24 @@ macro_rules! tuple {
         }
     };
     // In order; when one refuses, those before it are paired in reverse.
-    (@send $self:ident $record:ident [$($done:tt $paired:ident),*]
+    (@send $self:ident $record:ident $attempts:ident [$($done:tt $paired:ident),*]
         $field:tt $token:ident $(, $next:tt $later:ident)*) => {
-        let $token = match on_send(&$self.$field, $record) {
+        let $token = match on_send(&$self.$field, $record, $attempts) {
             Ok(token) => token,
             Err(failure) => {
                 let _outcome = Outcome {
                     result: Err(&failure),
                     record: $record.view(),
-                    attempts: 0,
+                    attempts: $attempts,
                     at: Instant::now(),
                 };
                 $(on_outcome(&$self.$done, $paired, &_outcome);)*
                 return Err(failure);
             }
         };
-        tuple!(@send $self $record [$field $token $(, $done $paired)*] $($next $later),*);
+        tuple!(@send $self $record $attempts [$field $token $(, $done $paired)*] $($next $later),*);
     };
-    (@send $self:ident $record:ident [$($done:tt $paired:ident),*]) => {};
+    (@send $self:ident $record:ident $attempts:ident [$($done:tt $paired:ident),*]) => {};
     // Innermost, that is last, first.
     (@outcome $self:ident $outcome:ident $field:tt $token:ident $(, $next:tt $later:ident)*) => {
         tuple!(@outcome $self $outcome $($next $later),*);
@@ -247,7 +275,8 @@ impl<I: Interceptor, S: Produce> Service<Record> for Intercepted<I, S> {
     }
 
     fn call(&mut self, mut record: Record) -> S::Future {
-        match on_send(&**self.interceptor.all(), &mut record) {
+        let attempts = record.attempts();
+        match on_send(&**self.interceptor.all(), &mut record, attempts) {
             Ok(token) => {
                 if I::OBSERVES {
                     record.push_hook(Box::new(Paired {

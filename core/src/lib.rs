@@ -46,6 +46,8 @@ mod guard;
 mod headers;
 mod interceptor;
 mod metadata;
+#[cfg(all(test, loom))]
+mod models;
 mod outcome;
 mod partitioner;
 mod produce;
@@ -54,6 +56,7 @@ mod recover;
 mod room;
 mod serializer;
 mod shares;
+mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod topic;

@@ -238,6 +238,11 @@ impl Record {
             .any(|frame| matches!(frame, Frame::Recover(..)))
     }
 
+    /// How often an engine had it.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.0.flight.attempts()
+    }
+
     pub(crate) fn board(&mut self, flight: Flight) {
         self.0.flight = flight;
     }

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use franking_core::{
-    Code, Failure, Interceptor, InterceptorLayer, Outcome, Parts, Record, SendResult,
-    hooks_panicked,
+    Code, Failed, Failure, Interceptor, InterceptorLayer, Outcome, Parts, Record, Recover,
+    SendResult, hooks_panicked,
     testing::{Answer, Scripted, send},
 };
 use tower_layer::Layer;
+use tower_service::Service;
 
 type Log = Arc<Mutex<Vec<String>>>;
 
@@ -140,6 +141,33 @@ fn a_refusal_pairs_those_before_it_in_reverse() {
     assert_eq!(error.attempts(), 0);
     assert!(error.into_record().is_some());
     assert_eq!(engine.calls(), 0);
+}
+
+/// Keeps what it gets.
+#[derive(Default)]
+struct Keep(Mutex<Option<Failed>>);
+
+impl Recover for Keep {
+    fn recover(self: Arc<Self>, failed: Failed) {
+        *self.0.lock().unwrap() = Some(failed);
+    }
+}
+
+#[test]
+fn a_refused_resend_tells_the_attempts_before_it() {
+    let (log, engine) = (Log::default(), Scripted::new());
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t");
+    record.push_recover(keep.clone());
+    engine.script(Answer::fail(Failure::new(Code::TimedOut)));
+    drop(engine.clone().call(record));
+    let failed = keep.0.lock().unwrap().take().unwrap();
+    // Whatever the tuple is wrapped in.
+    let tuple = (three(&log, [Calm, Refuses, Calm]),);
+    let mut stack = InterceptorLayer::new(Some(Arc::new(tuple))).layer(engine.clone());
+    failed.resend(&mut stack, None);
+    assert_eq!(taken(&log), ["a: send", "b: send", "a: REFUSED 1"]);
+    assert_eq!(engine.calls(), 1);
 }
 
 #[test]

@@ -8,6 +8,8 @@
 //! | [`metrics`] | OpenTelemetry's messaging metrics | interceptor |
 //! | [`retry`] | sends again what failed for the moment and is surely not in the topic | recoverer |
 //!
+//! And the way back: [`provenance`] reads what they wrote, without a Kafka client.
+//!
 //! # What they cost
 //! Nanoseconds and allocations a record over an engine that does nothing, with OpenTelemetry's SDK installed and the
 //! sampler off: medians of three runs of `cargo bench -p franking-middleware`, which prints this table. 45 ns and one
@@ -34,6 +36,8 @@ pub mod audit;
 pub mod metrics;
 #[cfg(feature = "origin")]
 pub mod origin;
+#[cfg(feature = "provenance")]
+pub mod provenance;
 #[cfg(feature = "retry")]
 pub mod retry;
 #[cfg(feature = "trace")]

@@ -13,7 +13,7 @@ fn row_3_killed_leaders_take_no_acknowledged_record_with_them() {
     let topic = ground.topic("killed", 6);
     let full = Full::new(ground.bootstrap(), HASTY);
     let history = &full.history;
-    let load = Load::paced(&full, &topic, 2_500);
+    let load = Load::paced(&full, &topic, 1_500);
     let mut in_flight = vec![];
     for _ in 0..5 {
         let leader = ground.leader(&topic, 0);
@@ -56,7 +56,7 @@ fn row_4_a_frozen_leader_does_not_hold_up_other_partitions() {
     let topic = ground.topic("frozen", 6);
     let full = Full::new(ground.bootstrap(), HASTY);
     let history = &full.history;
-    let load = Load::paced(&full, &topic, 2_000);
+    let load = Load::paced(&full, &topic, 1_000);
     within(Duration::from_secs(20), "the first thousand", || {
         history.acked() >= 1_000
     });
@@ -106,7 +106,7 @@ fn row_6_an_application_does_not_notice_a_rolling_restart() {
     let topic = ground.topic("rolling", 6);
     let full = Full::new(ground.bootstrap(), HASTY);
     let history = &full.history;
-    let load = Load::paced(&full, &topic, 2_000);
+    let load = Load::paced(&full, &topic, 1_000);
     let mut in_flight = vec![];
     for n in 1..=3 {
         within(Duration::from_secs(20), "requests to the broker", || {

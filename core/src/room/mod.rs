@@ -8,10 +8,13 @@ mod waiting;
 use std::{
     collections::{HashMap, VecDeque},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{Arc, PoisonError, atomic::Ordering},
 };
 
-use crate::Failure;
+use crate::{
+    Failure,
+    sync::{Mutex, MutexGuard},
+};
 
 pub use self::{
     acks::Acks,

@@ -2,15 +2,15 @@
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering},
     task::{Context, Poll, Waker},
 };
 
 use super::{Fate, Permit, Room, waiting::wake};
-use crate::{Failure, Flight, SendError, Shares};
+use crate::{
+    Failure, Flight, SendError, Shares,
+    sync::{AtomicBool, Mutex},
+};
 
 /// A handle's place in the line for room, and what it holds once it is ready.
 ///

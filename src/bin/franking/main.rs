@@ -7,10 +7,14 @@ use std::{io, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod connection;
 mod demo;
+mod reading;
 mod send;
 mod stack;
+mod tail;
 mod terminal;
+mod text;
 
 /// librdkafka allocates each header on one thread and frees it on another, which is most of what headers cost it. With
 /// `override` the C code of this process uses it too.
@@ -33,6 +37,8 @@ Examples:
   franking demo                  a shop on a Kafka inside this process: nothing to set up, a few seconds
   franking send -b localhost:9092 -t orders < orders.txt
                                  a record for each line; it ends with what became of them
+  franking tail -b localhost:9092 -t orders --from -10
+                                 the last records: who wrote them, when, in which trace
   franking stack                 the layers that every record passes, and why they stand in this order
   franking bench --bootstrap localhost:9092 --topic bench --client rdkafka --stack full
 
@@ -44,6 +50,8 @@ enum Command {
     Demo(demo::Args),
     /// Send lines, or JSON lines, to a topic
     Send(send::Args),
+    /// Follow a topic: records with who wrote them, when, in which trace, after which hops
+    Tail(tail::Args),
     /// Print the default stack: which layers a record passes, and why they stand in this order
     Stack(stack::Args),
     /// Measure what a record costs this process, with and without layers, beside a peer
@@ -54,6 +62,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Demo(args) => demo::run(&args),
         Command::Send(args) => send::run(&args),
+        Command::Tail(args) => tail::run(&args),
         Command::Stack(args) => stack::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

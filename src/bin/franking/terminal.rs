@@ -11,6 +11,8 @@ pub(crate) const HEADING: Style = Style::new().bold();
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 /// What did not.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What may not be what was meant.
+const WARNING: Style = AnsiColor::Yellow.on_default();
 /// What is there for who wants to know more.
 pub(crate) const FAINT: Style = Style::new().dimmed();
 
@@ -24,6 +26,15 @@ pub(crate) fn error(error: &(dyn Error + 'static)) {
         let _ = writeln!(err, "  because: {error}");
         cause = error.source();
     }
+}
+
+/// Prints what somebody should know to stderr.
+pub(crate) fn warning(what: &str) {
+    // Nobody is left to be told if this fails.
+    let _ = writeln!(
+        anstream::stderr().lock(),
+        "{WARNING}warning:{WARNING:#} {what}"
+    );
 }
 
 /// A bar on stderr; nothing where that is no terminal.

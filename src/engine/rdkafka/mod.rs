@@ -44,6 +44,8 @@ mod partitions;
 mod statistics;
 mod worker;
 
+#[cfg(feature = "rdkafka")]
+pub(crate) use self::native::ConsumedHeaders;
 pub use self::statistics::Statistics;
 pub(crate) use self::worker::is_engine_thread;
 

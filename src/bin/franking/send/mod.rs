@@ -15,7 +15,7 @@ use franking::{
     serializers::BytesSerializer,
 };
 
-use crate::BoxError;
+use crate::{BoxError, connection::Connection};
 
 mod input;
 mod json;
@@ -79,16 +79,8 @@ Exit codes:
 pub(crate) struct Args {
     /// The lines; - or nothing is stdin
     file: Option<PathBuf>,
-    /// Where the cluster is: host:port, several separated by commas
-    #[arg(short, long, value_name = "HOST:PORT")]
-    bootstrap: Option<String>,
-    /// Kafka properties, in a file as Java's tools take them
-    #[arg(short, long, value_name = "FILE.properties")]
-    config: Option<PathBuf>,
-    /// One Kafka property; it goes before the file's. Can be given many times
-    // Not split by clap, whose errors quote what was written: it can be a secret.
-    #[arg(short = 'X', long = "property", value_name = "NAME=VALUE")]
-    properties: Vec<String>,
+    #[command(flatten)]
+    connection: Connection,
     /// The topic to write to
     #[arg(short, long)]
     topic: String,

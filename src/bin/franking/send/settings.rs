@@ -1,7 +1,7 @@
 //! What the arguments say, made what the run needs.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, IsTerminal as _, Read},
     path::Path,
     time::Duration,
@@ -31,31 +31,9 @@ const FULL_BUFFER: &str = "3600000";
 
 const MAX_BLOCK: &str = "max.block.ms";
 
-/// The file's properties, over them those of the command line.
+/// What the options say, and what this command has otherwise.
 pub(super) fn properties(args: &Args) -> Result<Properties, BoxError> {
-    let mut properties = match &args.config {
-        Some(path) => {
-            let text = fs::read_to_string(path).map_err(|error| of(path, error))?;
-            Properties::parse(&text)?
-        }
-        None => Properties::new(),
-    };
-    for (index, given) in args.properties.iter().enumerate() {
-        // Without what was written: it can be a secret.
-        let (name, value) = given.split_once('=').ok_or_else(|| {
-            let number = index + 1;
-            format!("-X number {number} has no `=`: write NAME=VALUE")
-        })?;
-        properties.set(name, value);
-    }
-    if let Some(bootstrap) = &args.bootstrap {
-        properties.set("bootstrap.servers", bootstrap);
-    }
-    if properties.get("bootstrap.servers").is_none() {
-        return Err(
-            "where is the cluster? Say it with --bootstrap HOST:PORT, or bootstrap.servers in --config".into(),
-        );
-    }
+    let mut properties = args.connection.properties()?;
     if properties.get(MAX_BLOCK).is_none() {
         properties.set(MAX_BLOCK, FULL_BUFFER);
     }

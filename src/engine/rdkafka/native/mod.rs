@@ -18,6 +18,8 @@
 
 mod client;
 mod codes;
+#[cfg(feature = "rdkafka")]
+mod consumed;
 mod events;
 mod handle;
 mod headers;
@@ -32,6 +34,8 @@ mod tests;
 
 pub(super) use client::{Client, Orphan, Rejected};
 pub(super) use codes::{error_name, error_text};
+#[cfg(feature = "rdkafka")]
+pub(crate) use consumed::ConsumedHeaders;
 #[cfg(test)]
 use events::Report;
 pub(super) use events::{Event, Reports, Status};

@@ -2,6 +2,8 @@
 //!
 //! `FRANKING_NATIVE_RECORDS` sets the number of records of the long tests: `scripts/valgrind` asks for fewer.
 
+#[cfg(feature = "rdkafka")]
+mod consumed;
 mod delivery;
 mod ending;
 mod failure;

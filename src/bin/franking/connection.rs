@@ -1,0 +1,53 @@
+//! Where the cluster is and how it is spoken to: options that every command with a cluster has.
+
+use std::{fs, path::PathBuf};
+
+use franking::config::Properties;
+
+use crate::BoxError;
+
+/// Kafka's properties, from a file and from the command line.
+#[derive(clap::Args)]
+pub(crate) struct Connection {
+    /// Where the cluster is: host:port, several separated by commas
+    #[arg(short, long, value_name = "HOST:PORT")]
+    bootstrap: Option<String>,
+    /// Kafka properties, in a file as Java's tools take them
+    #[arg(short, long, value_name = "FILE.properties")]
+    config: Option<PathBuf>,
+    /// One Kafka property; it goes before the file's. Can be given many times
+    // Not split by clap, whose errors quote what was written: it can be a secret.
+    #[arg(short = 'X', long = "property", value_name = "NAME=VALUE")]
+    properties: Vec<String>,
+}
+
+impl Connection {
+    /// The file's properties, over them those of the command line.
+    pub(crate) fn properties(&self) -> Result<Properties, BoxError> {
+        let mut properties = match &self.config {
+            Some(path) => {
+                let text = fs::read_to_string(path)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
+                Properties::parse(&text)?
+            }
+            None => Properties::new(),
+        };
+        for (index, given) in self.properties.iter().enumerate() {
+            // Without what was written: it can be a secret.
+            let (name, value) = given.split_once('=').ok_or_else(|| {
+                let number = index + 1;
+                format!("-X number {number} has no `=`: write NAME=VALUE")
+            })?;
+            properties.set(name, value);
+        }
+        if let Some(bootstrap) = &self.bootstrap {
+            properties.set("bootstrap.servers", bootstrap);
+        }
+        if properties.get("bootstrap.servers").is_none() {
+            return Err(
+                "where is the cluster? Say it with --bootstrap HOST:PORT, or bootstrap.servers in --config".into(),
+            );
+        }
+        Ok(properties)
+    }
+}

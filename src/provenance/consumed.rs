@@ -1,0 +1,60 @@
+//! The headers of rust-rdkafka's messages.
+
+use franking_middleware::provenance::Provenance;
+use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders, OwnedMessage};
+
+use crate::engine::rdkafka::ConsumedHeaders;
+
+/// A message of rust-rdkafka that was consumed.
+///
+/// ```
+/// use franking::provenance::{Consumed, Header, Provenance};
+/// use rdkafka::message::{Header as Pair, OwnedHeaders, OwnedMessage, Timestamp};
+///
+/// let headers = OwnedHeaders::new()
+///     .insert(Pair { key: "prov-origin", value: Some("service.name=checkout") })
+///     .insert(Pair { key: "prov-seq", value: Some("7") });
+/// let message = OwnedMessage::new(
+///     None, None, "orders".to_owned(), Timestamp::NotAvailable, 0, 0, Some(headers),
+/// );
+/// let read = message.provenance();
+/// assert_eq!(read.service(), Some("checkout"));
+/// assert_eq!(read.sequence.map(|sequence| sequence.number), Some(7));
+/// ```
+pub trait Consumed {
+    /// Names and values in their order, as librdkafka has them. **Not** as rust-rdkafka's own `headers()`, which panics
+    /// at a name that is not UTF-8; and whoever can write to the topic can write one.
+    ///
+    /// A name ends at its first NUL, for librdkafka does not tell how long it is.
+    fn raw_headers(&self) -> RawHeaders<'_>;
+
+    /// What the headers say.
+    fn provenance(&self) -> Provenance<'_> {
+        Provenance::read(self.raw_headers())
+    }
+}
+
+impl Consumed for BorrowedMessage<'_> {
+    fn raw_headers(&self) -> RawHeaders<'_> {
+        RawHeaders(self.headers().map(ConsumedHeaders::new))
+    }
+}
+
+impl Consumed for OwnedMessage {
+    fn raw_headers(&self) -> RawHeaders<'_> {
+        let headers = self.headers().map(OwnedHeaders::as_borrowed);
+        RawHeaders(headers.map(ConsumedHeaders::new))
+    }
+}
+
+/// Names and values of a message's headers, in their order; `None` for null.
+#[derive(Clone, Debug)]
+pub struct RawHeaders<'m>(Option<ConsumedHeaders<'m>>);
+
+impl<'m> Iterator for RawHeaders<'m> {
+    type Item = (&'m [u8], Option<&'m [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.as_mut()?.next()
+    }
+}
