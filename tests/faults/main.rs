@@ -14,6 +14,5 @@ mod ground;
 mod leaders;
 mod load;
 mod outages;
-mod scratch;
 mod soak;
 mod topics;

@@ -15,7 +15,7 @@ const PER_SECOND: u32 = 1_000;
 
 #[test]
 #[ignore = "takes 1,000 s: scripts/soak runs it"]
-pub(crate) fn row_22_every_clause_holds_through_a_long_run_of_all_faults() {
+fn row_22_every_clause_holds_through_a_long_run_of_all_faults() {
     let length = std::env::var("FRANKING_SOAK_SECONDS").map_or(1_000, |text| {
         text.parse().expect("FRANKING_SOAK_SECONDS is a number")
     });
