@@ -5,9 +5,9 @@
 pub(super) use std::{sync::atomic::AtomicU64, thread, thread_local};
 
 #[cfg(all(test, loom))]
-pub(super) use self::modelled::AtomicU64;
+pub(super) use self::modelled::{AtomicU64, thread_local};
 #[cfg(all(test, loom))]
-pub(super) use loom::{thread, thread_local};
+pub(super) use loom::thread;
 
 #[cfg(all(test, loom))]
 mod modelled {
@@ -58,6 +58,14 @@ mod modelled {
             result
         }
     }
+
+    /// loom's takes no `const` block.
+    macro_rules! thread_local {
+        ($(#[$attribute:meta])* static $name:ident: $type:ty = const $value:block;) => {
+            loom::thread_local! { static $name: $type = $value; }
+        };
+    }
+    pub(crate) use thread_local;
 
     fn fence_behind(order: Ordering) {
         if order == SeqCst {
