@@ -21,6 +21,26 @@ pub(crate) struct Connection {
     properties: Vec<String>,
 }
 
+/// The one topic of a command that reads, with or without the option's name before it.
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct OneTopic {
+    /// The topic to read
+    #[arg(value_name = "TOPIC")]
+    topic: Option<String>,
+    /// The topic to read
+    #[arg(short, long = "topic", value_name = "TOPIC", id = "named topic")]
+    named: Option<String>,
+}
+
+impl OneTopic {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        let topic = self.topic.as_ref().or(self.named.as_ref());
+        topic.map_or("", String::as_str)
+    }
+}
+
 impl Connection {
     /// The file's properties, over them those of the command line.
     pub(crate) fn properties(&self) -> Result<Properties, BoxError> {
