@@ -22,6 +22,9 @@ pub struct Block<'h> {
     left: Left,
 }
 
+/// Name and value, `None` for null.
+type Pair<'h> = (&'h [u8], Option<&'h [u8]>);
+
 #[derive(Clone, Copy, Debug)]
 enum Left {
     /// The count was not read.
@@ -66,7 +69,7 @@ impl<'h> Block<'h> {
         }
     }
 
-    fn header(&mut self) -> Result<Option<(&'h [u8], Option<&'h [u8]>)>, BlockError> {
+    fn header(&mut self) -> Result<Option<Pair<'h>>, BlockError> {
         let left = match self.left {
             Left::Nothing => return Ok(None),
             Left::Headers(left) => left,
@@ -117,7 +120,7 @@ impl<'h> Block<'h> {
 }
 
 impl<'h> Iterator for Block<'h> {
-    type Item = Result<(&'h [u8], Option<&'h [u8]>), BlockError>;
+    type Item = Result<Pair<'h>, BlockError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let header = self.header().transpose();

@@ -107,11 +107,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, BoxError> {
     let properties = args.connection.properties()?;
     let mut reading = Reading::start(&properties, topic, &[], args.from)?;
     let mut tally = Tally::new(width, i64::try_from(args.late.as_millis())?);
-    loop {
-        match reading.next(WAIT)? {
-            Some(message) => tally.count(&Record::of(&message)),
-            None if reading.is_at_end() => break,
-            None => {}
+    while !reading.is_at_end() {
+        if let Some(message) = reading.next(WAIT)? {
+            tally.count(&Record::of(&message));
         }
     }
     let reports = (!args.reports.is_empty()).then_some(&reports);
