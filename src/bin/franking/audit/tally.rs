@@ -159,7 +159,7 @@ mod tests {
             // Late.
             (0, 997, "7"),
             // Not late: in another partition.
-            (1, 996, "8"),
+            (1, 496, "8"),
             (1, -1, "8"),
         ] {
             count(&mut tally, partition, Some(time), number);
