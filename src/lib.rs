@@ -25,6 +25,7 @@
 //! |---|---|
 //! | ways to send, flush, close | [`Producer`] |
 //! | properties, defaults, what is refused | [`config`] |
+//! | keys and values to bytes, as Java's; Avro, Protobuf, Thrift; schema registries | [`serializers`] |
 //! | the layers of the default stack, and why each stands where it stands | [`DefaultStack`], [`middleware`] |
 //! | partitioners, and one of your own | [`partitioners`], [`Partitioner`] |
 //! | a layer of your own | [`Interceptor`], [`Recover`], [`tower()`] |
@@ -35,7 +36,9 @@
 //!
 //! # Features
 //! `zstd` (on): that compression. `tls`: TLS and SASL/SCRAM with the system's OpenSSL; `tls-vendored`: with one built from
-//! source. `rdkafka`: reads the provenance of rust-rdkafka's messages. `testing`: the scripted engine and the conformance suite, for your own tests. `cli`: the `franking` program; a
+//! source. `avro`, `protobuf`, `thrift`, `uuid`: a serializer each; `schema-registry`: the HTTP client of a schema registry;
+//! `serializers`: all five. `rdkafka`: reads the provenance of rust-rdkafka's messages. `testing`: the scripted engine and
+//! the conformance suite, for your own tests. `cli`: the `franking` program; a
 //! library user leaves it off.
 
 #![deny(unsafe_code)]

@@ -9,10 +9,16 @@ use std::{path::PathBuf, process::Command};
 
 /// Runs an example that cargo built beside this test, and gives what it printed.
 fn run(example: &str) -> String {
+    run_with(example, &[])
+}
+
+/// The same, with further arguments behind the bootstrap servers.
+fn run_with(example: &str, args: &[&str]) -> String {
     let test = std::env::current_exe().unwrap();
     let target: PathBuf = test.parent().and_then(|deps| deps.parent()).unwrap().into();
     let output = Command::new(target.join("examples").join(example))
         .arg(support::kafka())
+        .args(args)
         .output()
         .unwrap_or_else(|error| panic!("{example}: {error}"));
     let stdout = String::from_utf8(output.stdout).unwrap();
@@ -82,4 +88,31 @@ fn with_and_without() {
     ] {
         assert!(with.contains(header), "{printed}");
     }
+}
+
+#[test]
+fn own_serializer() {
+    let printed = run("own_serializer");
+    for line in [
+        "sent: partition",
+        "refused: topic \"bills\": SERIALIZATION",
+        "because: tables count from 1",
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    let stored = support::read(support::kafka(), "bills");
+    assert_eq!(stored[0].value.as_deref(), Some(&b"12.50"[..]));
+    let currency = ("currency".to_owned(), Some(b"EUR".to_vec()));
+    assert_eq!(stored[0].headers, [currency]);
+}
+
+#[test]
+fn avro() {
+    let double = support::RegistryDouble::start();
+    let printed = run_with("avro", &[&double.url()]);
+    // The id's five bytes, a length and "north", a double, the union's branch and 60 in zigzag.
+    assert!(printed.contains("sent: 21 bytes to readings"), "{printed}");
+    let asked = double.asked();
+    assert_eq!(asked.len(), 1);
+    assert_eq!(asked[0].path, "/subjects/readings-value/versions");
 }

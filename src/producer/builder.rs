@@ -18,8 +18,8 @@ use crate::{
 /// Makes a [`Producer`] from Kafka's property names, serializers, and layers.
 ///
 /// Required: `bootstrap.servers`, and a serializer for keys and one for values, in code or by name (`key.serializer`,
-/// `value.serializer`: `string`, `bytes`, `i32`, `i64`). Everything that is missing, unknown or contradictory is reported
-/// by [`build`](Self::build), all of it at once.
+/// `value.serializer`: see [`serializers`]). Everything that is missing, unknown or contradictory is reported by
+/// [`build`](Self::build), all of it at once.
 ///
 /// ```
 /// use franking::{Producer, config::Properties};

@@ -18,7 +18,8 @@ use crate::engine::rdkafka::ConsumedHeaders;
 ///     None, None, "orders".to_owned(), Timestamp::NotAvailable, 0, 0, Some(headers),
 /// );
 /// let read = message.provenance();
-/// assert_eq!((read.service(), read.sequence.unwrap().number), (Some("checkout"), 7));
+/// assert_eq!(read.service(), Some("checkout"));
+/// assert_eq!(read.sequence.map(|sequence| sequence.number), Some(7));
 /// ```
 pub trait Consumed {
     /// Names and values in their order, as librdkafka has them. **Not** as rust-rdkafka's own `headers()`, which panics

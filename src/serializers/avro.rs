@@ -55,7 +55,7 @@ impl<T: Serialize> AvroSerializer<T> {
     ///
     /// # Errors
     /// It is no Avro schema, or speaks of types that it does not define.
-    pub fn new(schema: &str) -> Result<Self, BoxError> {
+    pub fn new(schema: &str) -> Result<Self, SchemaError> {
         Ok(Self {
             by: BySchema::of(schema)?,
             ids: None,
@@ -130,21 +130,26 @@ struct BySchema {
 }
 
 impl BySchema {
-    fn of(text: &str) -> Result<&'static Self, BoxError> {
+    fn of(text: &str) -> Result<&'static Self, SchemaError> {
+        let invalid = |error: apache_avro::Error| SchemaError::invalid(error.to_string());
         static KEPT: Mutex<Option<HashMap<&str, &BySchema>>> = Mutex::new(None);
         let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept.get_or_insert_default();
         if let Some(known) = kept.get(text) {
             return Ok(known);
         }
-        let schema = Avro::parse_str(text)?;
+        let schema = Avro::parse_str(text).map_err(invalid)?;
         // Looked through first: a schema that is refused is not kept.
-        GenericDatumWriter::builder(&schema).build()?;
+        GenericDatumWriter::builder(&schema)
+            .build()
+            .map_err(invalid)?;
         let schema: &'static Avro = Box::leak(Box::new(schema));
         let new: &'static Self = Box::leak(Box::new(Self {
             text: text.to_owned(),
             schema,
-            writer: GenericDatumWriter::builder(schema).build()?,
+            writer: GenericDatumWriter::builder(schema)
+                .build()
+                .map_err(invalid)?,
         }));
         kept.insert(&new.text, new);
         Ok(new)

@@ -4,6 +4,14 @@ use bytes::Bytes;
 use franking_core::{BoxError, Headers, Serializer};
 
 /// Bytes as they are, without a copy, as Java's `ByteArraySerializer`, `BytesSerializer` and `ByteBufferSerializer`.
+///
+/// ```
+/// use franking::{Headers, Serializer, serializers::BytesSerializer};
+///
+/// let bytes = BytesSerializer.serialize("t", &mut Headers::new(), vec![0, 255])?;
+/// assert_eq!(bytes.as_deref(), Some(&[0, 255][..]));
+/// # Ok::<(), franking::BoxError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BytesSerializer;
 

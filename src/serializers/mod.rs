@@ -18,6 +18,23 @@
 //! Those with a name write byte for byte what Java's serializers write; the tests run Java's against them. The names, and
 //! Java's names of its classes, can be given as `key.serializer` and `value.serializer`.
 //!
+//! ```no_run
+//! use franking::{Producer, serializers::{I64Serializer, JsonSerializer}};
+//!
+//! # #[derive(serde::Serialize)] struct Order;
+//! let in_code: Producer<i64, Order> = Producer::builder()
+//!     .property("bootstrap.servers", "localhost:9092")
+//!     .key_serializer(I64Serializer)
+//!     .value_serializer(JsonSerializer)
+//!     .build()?;
+//! let by_name: Producer<i64, f64> = Producer::builder()
+//!     .property("bootstrap.servers", "localhost:9092")
+//!     .property("key.serializer", "i64")
+//!     .property("value.serializer", "org.apache.kafka.common.serialization.DoubleSerializer")
+//!     .build()?;
+//! # Ok::<(), franking::BuildError>(())
+//! ```
+//!
 //! Keys and values that are absent stay null, with every serializer. A serializer that refuses fails the send with
 //! [`Code::Serialization`](crate::Code::Serialization) and its own error as the source, before anything is queued.
 //!

@@ -31,7 +31,7 @@ async fn every_later_call_fails_at_once(full: &Full, topic: &Topic, name: &str) 
         assert!(text.contains("build a new producer"), "{error}");
         assert_eq!((error.attempts(), error.is_transient()), (0, false));
     };
-    while !producer.room().refused().is_some() {
+    while producer.room().refused().is_none() {
         full.history.send(producer, topic, 0).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -9,6 +9,7 @@ mod support;
 
 mod acknowledgements;
 mod connections;
+mod copies;
 mod ground;
 mod leaders;
 mod load;

@@ -30,5 +30,5 @@ pub use random::Random;
 pub use registry::{Asked, RegistryDouble};
 pub use topics::{
     Partition, Stored, add_partitions, delete_topic, make_topic, partitions_of, read, read_each,
-    replicated_topic, topic, topic_name,
+    read_topics, replicated_topic, topic, topic_name,
 };

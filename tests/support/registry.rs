@@ -39,6 +39,7 @@ struct State {
     versions: Vec<(String, usize)>,
     asked: Vec<Asked>,
     answers: VecDeque<(u16, String)>,
+    out_of_order: bool,
     held: bool,
     ended: bool,
 }
@@ -83,6 +84,11 @@ impl RegistryDouble {
         state.answers.push_back((status, body.to_owned()));
     }
 
+    /// Whether every request is answered with 503.
+    pub fn out_of_order(&self, is: bool) {
+        self.shared.state.lock().unwrap().out_of_order = is;
+    }
+
     /// Answers nobody, until `release`.
     pub fn hold(&self) {
         self.shared.state.lock().unwrap().held = true;
@@ -116,6 +122,7 @@ impl Shared {
         state = self.released.wait_while(state, |state| state.held).unwrap();
         let (status, body) = match state.answers.pop_front() {
             Some(answer) => answer,
+            None if state.out_of_order => (503, String::new()),
             None => state.answer(&asked),
         };
         drop(state);

@@ -1,5 +1,6 @@
 //! Topics of a real Kafka, made and read by a client that is not ours.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -175,7 +176,12 @@ pub fn read(bootstrap: &str, topic: &str) -> Vec<Stored> {
 }
 
 /// Shows every record that the topic has now, in the order of each partition.
-pub fn read_each(bootstrap: &str, topic: &str, mut each: impl FnMut(&BorrowedMessage<'_>)) {
+pub fn read_each(bootstrap: &str, topic: &str, each: impl FnMut(&BorrowedMessage<'_>)) {
+    read_topics(bootstrap, &[topic], each);
+}
+
+/// Shows every record that these topics have now, in the order of each partition.
+pub fn read_topics(bootstrap: &str, topics: &[&str], mut each: impl FnMut(&BorrowedMessage<'_>)) {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "nobody")
@@ -185,27 +191,34 @@ pub fn read_each(bootstrap: &str, topic: &str, mut each: impl FnMut(&BorrowedMes
         .set("queued.max.messages.kbytes", "16384")
         .create()
         .unwrap();
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
     let mut left = 0;
-    let mut ends = vec![];
+    // By topic, the partitions in order.
+    let mut ends: HashMap<&str, Vec<i64>> = HashMap::new();
     let mut list = TopicPartitionList::new();
-    for partition in metadata.topics()[0].partitions() {
-        let id = partition.id();
-        let (low, high) = consumer.fetch_watermarks(topic, id, PATIENCE).unwrap();
-        list.add_partition_offset(topic, id, Offset::Offset(low))
-            .unwrap();
-        ends.push((id, high));
-        // The records of these tests are neither compacted nor transactional, so that every offset holds one.
-        left += high - low;
+    for topic in topics {
+        let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+        let mut partitions: Vec<_> = metadata.topics()[0]
+            .partitions()
+            .iter()
+            .map(|partition| partition.id())
+            .collect();
+        partitions.sort_unstable();
+        for id in partitions {
+            let (low, high) = consumer.fetch_watermarks(topic, id, PATIENCE).unwrap();
+            list.add_partition_offset(topic, id, Offset::Offset(low))
+                .unwrap();
+            ends.entry(topic).or_default().push(high);
+            // The records of these tests are neither compacted nor transactional, so that every offset holds one.
+            left += high - low;
+        }
     }
-    ends.sort_unstable();
     consumer.assign(&list).unwrap();
     let mut deadline = Instant::now() + PATIENCE;
     let mut last_error = None;
     while left > 0 {
         assert!(
             Instant::now() < deadline,
-            "{left} records of {topic} were not read: {last_error:?}"
+            "{left} records of {topics:?} were not read: {last_error:?}"
         );
         let message = match consumer.poll(Duration::from_millis(200)) {
             Some(Ok(message)) => message,
@@ -216,7 +229,7 @@ pub fn read_each(bootstrap: &str, topic: &str, mut each: impl FnMut(&BorrowedMes
             }
             None => continue,
         };
-        if message.offset() < ends[message.partition() as usize].1 {
+        if message.offset() < ends[message.topic()][message.partition() as usize] {
             each(&message);
             left -= 1;
             deadline = Instant::now() + PATIENCE;

@@ -30,6 +30,8 @@ pub(super) enum Event {
     Resent,
     /// The engine was called, and was it closed already?
     Called { ended: bool },
+    /// The caller left a callback, and is owed an answer.
+    CallBack,
     /// The caller's future resolved, or its callback was called; `back` if it holds the record as it was sent.
     Told { end: End, attempts: u32, back: bool },
 }
@@ -82,7 +84,7 @@ pub(super) fn judge(events: &[Event]) -> Result<Verdict, String> {
     // What is heard in the unwinding that goes on.
     let mut unwinding: Option<End> = None;
     let (mut calls, mut recovered) = (0, 0);
-    let (mut accepted, mut told) = (false, false);
+    let (mut accepted, mut owed, mut told) = (false, false, false);
     for event in events {
         demand!(!told, "{event:?} after the caller was told");
         match event {
@@ -94,6 +96,7 @@ pub(super) fn judge(events: &[Event]) -> Result<Verdict, String> {
                 frames.push(Frame::Recover(*layer));
                 unwinding = None;
             }
+            Event::CallBack => owed = true,
             Event::Resent => unwinding = None,
             Event::Called { ended } => {
                 calls += 1;
@@ -148,6 +151,7 @@ pub(super) fn judge(events: &[Event]) -> Result<Verdict, String> {
         }
     }
     demand!(frames.is_empty(), "{} layers did not hear", frames.len());
+    demand!(told || !owed, "the callback was not called");
     let end = unwinding.ok_or("nobody heard anything")?;
     Ok(Verdict {
         end,
@@ -240,7 +244,8 @@ fn what_is_wrong_is_refused() {
             left(2, failed()),
             left(0, failed()),
         ],
-        // Told twice, or with the wrong number of attempts, or without the record.
+        // Not told, told twice, or with the wrong number of attempts, or without the record.
+        vec![Entered(0), CALLED, left(0, Ok(None)), Event::CallBack],
         vec![
             Entered(0),
             CALLED,

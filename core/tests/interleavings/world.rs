@@ -202,6 +202,7 @@ impl World {
             }
             Sending::CallBack(which) => {
                 let (number, sent) = sender.sent.swap_remove(which % sender.sent.len());
+                self.book.log.note(number, Event::CallBack);
                 let book = Arc::clone(&self.book);
                 let taken = sent.on_complete(move |result| note_told(&book, number, result));
                 assert!(taken.is_ok());

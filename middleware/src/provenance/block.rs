@@ -60,6 +60,9 @@ impl fmt::Display for BlockError {
 
 impl Error for BlockError {}
 
+/// A header's name, and its value or null.
+type Pair<'h> = (&'h [u8], Option<&'h [u8]>);
+
 impl<'h> Block<'h> {
     /// Over these bytes, which begin with the count of the headers.
     pub fn new(wire: &'h [u8]) -> Self {

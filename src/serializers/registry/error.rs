@@ -1,6 +1,6 @@
 //! Why a schema has no id.
 
-use std::{error::Error, fmt};
+use std::{borrow::Cow, error::Error, fmt};
 
 /// Why a schema has no id: the source of a send's error with [`Code::Serialization`](crate::Code::Serialization).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +23,11 @@ pub enum SchemaError {
         /// The registry's words.
         reason: String,
     },
-    /// What the program asks for cannot work: an address that is none, a subject by a full name that the schema has not.
+    /// What the program asks for cannot work: a text that is no schema, an address that is none, a subject by a full name
+    /// that the schema has not.
     Invalid {
         /// What is wrong, and what to do instead.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }
 
@@ -42,6 +43,13 @@ impl SchemaError {
     /// The registry did not answer, or not sensibly.
     pub fn unreachable(reason: impl Into<String>) -> Self {
         Self::Unreachable {
+            reason: reason.into(),
+        }
+    }
+
+    /// What the program asks for cannot work.
+    pub fn invalid(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self::Invalid {
             reason: reason.into(),
         }
     }

@@ -75,19 +75,19 @@ impl HttpRegistry {
         for address in &addresses {
             // Not shown: it can hold a password.
             if address.contains('@') {
-                return Err(SchemaError::Invalid {
-                    reason: "a registry's address holds a user; give it to basic_auth instead",
-                });
+                return Err(SchemaError::invalid(
+                    "a registry's address holds a user; give it to basic_auth instead",
+                ));
             }
             if address.starts_with("https://") && !tls {
-                return Err(SchemaError::Invalid {
-                    reason: "https is not in this build; build franking with the cargo feature `tls` or `tls-vendored`",
-                });
+                return Err(SchemaError::invalid(
+                    "https is not in this build; build franking with the cargo feature `tls` or `tls-vendored`",
+                ));
             }
             if !address.starts_with("http://") && !address.starts_with("https://") {
-                return Err(SchemaError::Invalid {
-                    reason: "a registry's address is no URL; begin it with http://",
-                });
+                return Err(SchemaError::invalid(
+                    "a registry's address is no URL; begin it with http://",
+                ));
             }
         }
         Ok(Self {
@@ -129,10 +129,11 @@ impl HttpRegistry {
     }
 
     fn authorization(mut self, text: &str) -> Result<Self, SchemaError> {
-        let mut value =
-            HeaderValue::from_str(text).map_err(|_: InvalidHeaderValue| SchemaError::Invalid {
-                reason: "the credentials cannot be sent in a header; look for a line break in them",
-            })?;
+        let mut value = HeaderValue::from_str(text).map_err(|_: InvalidHeaderValue| {
+            SchemaError::invalid(
+                "the credentials cannot be sent in a header; look for a line break in them",
+            )
+        })?;
         value.set_sensitive(true);
         self.authorization = Some(value);
         Ok(self)

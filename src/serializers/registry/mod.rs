@@ -1,5 +1,5 @@
-//! Schemas in a registry: what [`AvroSerializer`](super::AvroSerializer), [`ProtobufSerializer`](super::ProtobufSerializer)
-//! and a serializer of your own need for the wire format of Confluent's schema registry.
+//! Schemas in a registry: what `AvroSerializer`, `ProtobufSerializer` and a serializer of your own need for the wire format
+//! of Confluent's schema registry.
 //!
 //! In that format a byte 0 and the schema's id (4 bytes, big-endian) stand before the payload. Readers take the id to the
 //! registry and get the schema with which the payload was written.

@@ -111,9 +111,7 @@ impl Subject {
         schema: &'n Schema,
     ) -> Result<Cow<'n, str>, SchemaError> {
         let full_name = || {
-            schema.name.as_deref().ok_or(SchemaError::Invalid {
-                reason: "this subject takes the schema's full name, and the schema has none; use a subject by topic",
-            })
+            schema.name.as_deref().ok_or_else(|| SchemaError::invalid("this subject takes the schema's full name, and the schema has none; use a subject by topic"))
         };
         Ok(match self {
             Self::TopicKey => format!("{topic}-key").into(),

@@ -5,95 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use franking::{
-    Failure, Interceptor, InterceptorLayer, Outcome, Parts, Persistence, Placed, Producer,
-    ProducerRecord, SendResult, Topic,
-};
+use franking::{InterceptorLayer, Producer, ProducerRecord, SendResult, Topic};
+
+use super::heard::{Ear, End, Heard, Note};
+use super::listener::Listener;
 
 /// The bytes of a value before its padding: the run's tag and the record's number.
 const HEAD: usize = 16;
-
-/// What somebody heard of a record's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Heard {
-    Delivered { partition: i32, offset: Option<i64> },
-    NotPersisted,
-    Unknown,
-}
-
-impl From<Persistence> for Heard {
-    fn from(persistence: Persistence) -> Self {
-        match persistence {
-            Persistence::NotPersisted => Self::NotPersisted,
-            Persistence::Unknown => Self::Unknown,
-        }
-    }
-}
-
-impl From<Result<Placed, &Failure>> for Heard {
-    fn from(result: Result<Placed, &Failure>) -> Self {
-        match result {
-            Ok(Placed {
-                partition, offset, ..
-            }) => Self::Delivered { partition, offset },
-            Err(failure) => failure.persistence().into(),
-        }
-    }
-}
-
-impl From<&SendResult> for Heard {
-    fn from(result: &SendResult) -> Self {
-        match result {
-            Ok(sent) => Self::Delivered {
-                partition: sent.partition,
-                offset: sent.offset,
-            },
-            Err(error) => error.persistence().into(),
-        }
-    }
-}
-
-impl End {
-    pub fn is_delivered(&self) -> bool {
-        matches!(self.heard, Heard::Delivered { .. })
-    }
-}
-
-/// One who waits for a record's outcome, and what came.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Ear {
-    /// How many outcomes it waits for: 0 or, of a sound producer, 1.
-    pub(super) waits: u8,
-    /// How many came, and the first of them.
-    pub(super) times: u8,
-    pub(super) heard: Option<Heard>,
-}
-
-impl Ear {
-    fn hears(&mut self, heard: Heard) {
-        self.times = self.times.saturating_add(1);
-        self.heard.get_or_insert(heard);
-    }
-}
-
-/// What is known of a record.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Note {
-    pub(super) stream: u32,
-    pub(super) application: Ear,
-    pub(super) hook: Ear,
-    /// Calls into the engine.
-    pub(super) attempts: u32,
-}
-
-/// How a record ended, as its hook heard it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    pub id: u64,
-    pub heard: Heard,
-    /// How often it was handed to the engine.
-    pub attempts: u32,
-}
 
 #[derive(Default)]
 pub(super) struct Notes {
@@ -240,7 +158,7 @@ impl History {
         self.unwinds(id, heard, 1, at);
     }
 
-    fn unwinds(&self, id: u64, heard: Heard, attempts: u32, at: Instant) {
+    pub(super) fn unwinds(&self, id: u64, heard: Heard, attempts: u32, at: Instant) {
         let mut notes = self.lock();
         let note = &mut notes.records[id as usize];
         note.hook.hears(heard);
@@ -267,6 +185,11 @@ impl History {
     /// How many records there are so far.
     pub fn sent(&self) -> u64 {
         self.lock().records.len() as u64
+    }
+
+    /// What the notes take of the memory, for who measures that of a producer.
+    pub fn bytes(&self) -> usize {
+        self.lock().records.capacity() * size_of::<Note>()
     }
 
     /// How many records are in the stack, without an outcome.
@@ -305,27 +228,5 @@ impl History {
             }
         }
         partitions
-    }
-}
-
-/// Tells a [`History`] what hooks hear.
-pub struct Listener(History);
-
-impl Interceptor for Listener {
-    type Token = Option<u64>;
-
-    fn on_send(&self, record: &mut Parts) -> Result<Option<u64>, Failure> {
-        let id = self.0.id_in(record.value.as_deref());
-        if let Some(id) = id {
-            self.0.enters(id);
-        }
-        Ok(id)
-    }
-
-    fn on_outcome(&self, id: Option<u64>, outcome: &Outcome<'_>) {
-        if let Some(id) = id {
-            let heard = outcome.result.into();
-            self.0.unwinds(id, heard, outcome.attempts, outcome.at);
-        }
     }
 }

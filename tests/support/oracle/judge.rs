@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use franking::middleware::audit::Balance;
 
-use super::history::{Heard, Note, Notes};
-use super::{Clause, Copy, History, Verdict};
+use super::heard::Note;
+use super::history::Notes;
+use super::{Clause, Copy, Heard, History, Verdict};
 
 /// Judges a run that is over: nothing may be in flight.
 pub struct Judge<'a> {

@@ -20,11 +20,14 @@
 //! A record is known by a number at the head of its value, so that keys, headers and layers are the test's own.
 
 mod copies;
+mod heard;
 mod history;
 mod judge;
+mod listener;
 mod verdict;
 
 pub use copies::Copy;
-pub use history::{End, Heard, History};
+pub use heard::{End, Heard};
+pub use history::History;
 pub use judge::Judge;
 pub use verdict::{Clause, Verdict};

@@ -1,0 +1,205 @@
+//! Many topics: nothing is lost, and what a record costs there is told.
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use franking::testing::block_on;
+use franking::{Persistence, ProducerRecord, SendResult, Topic};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::message::Message as _;
+use support::oracle::{Copy, Heard, History, Judge};
+use support::{Cluster, bytes_builder, read_topics, topic_name};
+
+const TASKS: u64 = 64;
+const PARTITIONS: i32 = 3;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Topics, and records over all of them: a thousand and a million with `FRANKING_LONG=1`.
+fn size() -> (usize, u64) {
+    match std::env::var("FRANKING_LONG") {
+        Ok(long) if long == "1" => (1_000, 1_000_000),
+        _ => (100, 100_000),
+    }
+}
+
+// === outcomes ===
+
+/// What the application heard of each record, in one word: so that a million of them cost the run next to nothing.
+struct Outcomes(Box<[AtomicU64]>);
+
+const NOT_PERSISTED: u64 = 1;
+const UNKNOWN: u64 = 2;
+const DELIVERED: u64 = 3;
+
+impl Outcomes {
+    fn new(records: u64) -> Self {
+        Self((0..records).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    fn hear(&self, id: u64, topic: usize, result: &SendResult) {
+        let word = match result {
+            Ok(sent) => {
+                let partition = place(topic, sent.partition) as u64;
+                let offset = sent.offset.expect("an offset") as u64;
+                (partition << 48) | (offset << 8) | DELIVERED
+            }
+            Err(error) if error.persistence() == Persistence::NotPersisted => NOT_PERSISTED,
+            Err(_) => UNKNOWN,
+        };
+        assert_eq!(self.0[id as usize].swap(word, Relaxed), 0, "two outcomes");
+    }
+
+    /// As the oracle's history.
+    fn history(&self) -> History {
+        let history = History::new();
+        for (n, word) in self.0.iter().enumerate() {
+            let word = word.load(Relaxed);
+            let heard = match word & 0xff {
+                DELIVERED => Heard::Delivered {
+                    partition: (word >> 48) as i32,
+                    offset: Some((word >> 8 & 0xff_ffff_ffff) as i64),
+                },
+                NOT_PERSISTED => Heard::NotPersisted,
+                UNKNOWN => Heard::Unknown,
+                none => panic!("record {n} has no outcome: {none}"),
+            };
+            let id = history.sends((n as u64 % TASKS) as u32);
+            history.enters(id);
+            history.application_hears(id, heard);
+            history.hook_hears(id, heard, Instant::now());
+        }
+        history
+    }
+}
+
+/// The partition's number among those of all topics.
+fn place(topic: usize, partition: i32) -> i32 {
+    topic as i32 * PARTITIONS + partition
+}
+
+// === topics ===
+
+fn make_topics(bootstrap: &str, count: usize) -> Vec<Topic> {
+    let prefix = topic_name("many");
+    let names: Vec<String> = (0..count).map(|n| format!("{prefix}.{n}")).collect();
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", bootstrap)
+        .create()
+        .unwrap();
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    for names in names.chunks(100) {
+        let topics: Vec<_> = names
+            .iter()
+            .map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)))
+            .collect();
+        let made = block_on(admin.create_topics(&topics, &options), PATIENCE);
+        let made = made.expect("an answer").unwrap();
+        assert!(made.iter().all(Result::is_ok), "{made:?}");
+    }
+    names.into_iter().map(Topic::from).collect()
+}
+
+/// Everything that is in the topics, as a client reads it that is not ours.
+fn stored(bootstrap: &str, topics: &[Topic]) -> Vec<Copy> {
+    let names: Vec<&str> = topics.iter().map(Topic::as_str).collect();
+    let numbers: HashMap<&str, usize> = names.iter().copied().zip(0..).collect();
+    let mut copies = Vec::new();
+    read_topics(bootstrap, &names, |message| {
+        let head = message.payload().and_then(<[u8]>::first_chunk);
+        copies.push(Copy {
+            partition: place(numbers[message.topic()], message.partition()),
+            offset: message.offset(),
+            id: head.map(|head| u64::from_be_bytes(*head)),
+        });
+    });
+    copies
+}
+
+// === cost ===
+
+/// User and system time of all threads of this process.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // The name in brackets may hold spaces, so count fields after it.
+    let (_, rest) = stat.rsplit_once(") ").unwrap();
+    let fields: Vec<&str> = rest.split(' ').collect();
+    let ticks = |field: usize| fields[field].parse::<u64>().unwrap();
+    // In hundredths of a second, on every Linux.
+    Duration::from_millis(10 * (ticks(11) + ticks(12)))
+}
+
+/// Sends from 64 tasks over these topics, judges what became of it, and gives the CPU time a record.
+fn run(name: &str, bootstrap: &str, topics: &[Topic], records: u64) -> Duration {
+    let outcomes = Arc::new(Outcomes::new(records));
+    let topics: Arc<[Topic]> = topics.into();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (before, started) = (cpu(), Instant::now());
+    let producer = bytes_builder(bootstrap).build().unwrap();
+    runtime.block_on(async {
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|task| {
+                let (producer, outcomes, topics) =
+                    (producer.clone(), Arc::clone(&outcomes), Arc::clone(&topics));
+                tokio::spawn(async move {
+                    for id in (task..records).step_by(TASKS as usize) {
+                        // Each task comes through all topics, beginning at another one.
+                        let topic = ((id / TASKS + task * 17) % topics.len() as u64) as usize;
+                        let mut value = vec![b'v'; 100];
+                        value[..8].copy_from_slice(&id.to_be_bytes());
+                        let record = ProducerRecord::new(topics[topic].clone())
+                            .key(Bytes::copy_from_slice(&id.to_be_bytes()))
+                            .value(Bytes::from(value));
+                        let outcomes = Arc::clone(&outcomes);
+                        producer
+                            .send_with(record, move |result| outcomes.hear(id, topic, &result))
+                            .await;
+                    }
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        producer.flush().await;
+    });
+    let (cost, took) = ((cpu() - before) / records as u32, started.elapsed());
+    assert_eq!(franking::hooks_panicked(), 0);
+
+    let copies = stored(bootstrap, &topics);
+    let verdict = Judge::of(&outcomes.history(), &copies).verdict();
+    assert_eq!(verdict.acked, records, "{verdict}");
+    verdict.must_hold(&format!(
+        "{name}: {} ns a record, {:.0} records/s",
+        cost.as_nanos(),
+        records as f64 / took.as_secs_f64()
+    ));
+    cost
+}
+
+#[test]
+fn no_record_among_many_topics_is_lost() {
+    let (topics, records) = size();
+    let cluster = Cluster::start(1, &[]);
+    let bootstrap = cluster.bootstrap();
+    let many = make_topics(bootstrap, topics);
+    let one = make_topics(bootstrap, 1);
+    let alone = run("one topic", bootstrap, &one, records);
+    let among = run(&format!("{topics} topics"), bootstrap, &many, records);
+    let ratio = among.as_secs_f64() / alone.as_secs_f64();
+    // Not asserted: librdkafka sends a request for each partition, so that a record's cost depends on how many of its
+    // partition come within `linger.ms`.
+    println!(
+        "row 21, {records} records over {topics} topics of {PARTITIONS} partitions cost {ratio:.2} of what they cost in one"
+    );
+}
