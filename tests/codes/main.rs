@@ -7,6 +7,7 @@ mod answers;
 mod duplicate;
 mod fatal;
 mod local;
+mod neighbours;
 mod sizes;
 mod storage;
 mod table;

@@ -36,8 +36,9 @@ use franking_core::Parts;
 /// Sends that are remembered: at least as many as `buffer.memory` holds by default. 512 KiB.
 const REMEMBERED: u64 = 1 << 16;
 
-/// How long a sender lets a resend of its lane go first. It takes microseconds, unless a hook that runs within it
-/// blocks, perhaps on what this very sender holds: then the order of these two is lost, and nothing else.
+/// How long a sender lets a resend of its lane go first, and how long a resend waits for a sender to note its lane. It
+/// takes microseconds, unless a hook that runs within the resend blocks, perhaps on what this very sender holds: then
+/// the order of these two is lost, and nothing else.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What the retry layer does where a resend would come behind later records.
@@ -106,9 +107,11 @@ impl Sends {
 
     /// Notes one that is about to go in, and gives its ticket.
     pub(super) fn note(&self, record: &Parts) -> u32 {
+        let keep = !self.ring.is_empty();
+        // Before the number: who searches waits for numbers whose lane is not noted yet.
+        let lane = if keep { Lane::of(record) } else { Lane::NONE };
         let number = self.count.fetch_add(1, SeqCst) + 1;
-        if !self.ring.is_empty() {
-            let lane = Lane::of(record);
+        if keep {
             self.entry(number).store(entry(number, lane), Release);
             if self.resending.load(SeqCst) == u64::from(lane.0) {
                 self.let_pass(lane);
@@ -207,15 +210,25 @@ impl Resending<'_> {
 
     /// Whether this send is of the lane, for all that is known.
     fn is_ours(&self, number: u64) -> bool {
-        for _ in 0..1_000 {
-            let noted = self.sends.entry(number).load(Acquire);
-            if noted == entry(number, Lane(noted as u32)) {
-                return Lane(noted as u32) == self.lane;
+        let entry = self.sends.entry(number);
+        let mut since = None;
+        loop {
+            let noted = entry.load(Acquire);
+            match ((noted >> 32) as u32)
+                .wrapping_sub(number as u32)
+                .cast_signed()
+            {
+                0 => return Lane(noted as u32) == self.lane,
+                // Forgotten: a later send has its place.
+                1.. => return true,
+                // Its sender has the number, and notes it in its next step; unless its thread was stopped between them.
+                ..0 => {}
             }
-            // Its sender has the number, and has not noted it yet. Or it is forgotten already.
+            if since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                return true;
+            }
             thread::yield_now();
         }
-        true
     }
 }
 
@@ -314,6 +327,25 @@ mod tests {
             assert!(!waits.is_finished());
             drop(resending);
             assert_eq!(waits.join().unwrap(), 2);
+        });
+    }
+
+    #[test]
+    fn a_resend_waits_for_a_sender_whose_lane_is_not_noted_yet() {
+        let sends = Sends::new(Order::Keep);
+        let place = sends.strike_out(sends.note(&record("a"))).unwrap();
+        // Another sender has its number, and its thread is stopped there.
+        let number = sends.count.fetch_add(1, SeqCst) + 1;
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| {
+                let resending = sends.resend(place.lane).unwrap();
+                resending.latest_behind(place.number)
+            });
+            thread::sleep(Duration::from_millis(50));
+            assert!(!waits.is_finished());
+            let noted = entry(number, Lane::of(&record("b")));
+            sends.entry(number).store(noted, Release);
+            assert_eq!(waits.join().unwrap(), 0);
         });
     }
 
