@@ -22,9 +22,6 @@ pub struct Block<'h> {
     left: Left,
 }
 
-/// Name and value, `None` for null.
-type Pair<'h> = (&'h [u8], Option<&'h [u8]>);
-
 #[derive(Clone, Copy, Debug)]
 enum Left {
     /// The count was not read.
@@ -123,7 +120,7 @@ impl<'h> Block<'h> {
 }
 
 impl<'h> Iterator for Block<'h> {
-    type Item = Result<Pair<'h>, BlockError>;
+    type Item = Result<(&'h [u8], Option<&'h [u8]>), BlockError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let header = self.header().transpose();

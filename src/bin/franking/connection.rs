@@ -29,7 +29,7 @@ pub(crate) struct OneTopic {
     #[arg(value_name = "TOPIC")]
     topic: Option<String>,
     /// The topic to read
-    #[arg(short, long = "topic", value_name = "TOPIC", id = "named topic")]
+    #[arg(short = 't', long = "topic", value_name = "TOPIC", id = "named topic")]
     named: Option<String>,
 }
 
