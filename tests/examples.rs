@@ -116,3 +116,27 @@ fn avro() {
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].path, "/subjects/readings-value/versions");
 }
+
+#[test]
+fn audit() {
+    let file = std::env::temp_dir().join(format!("franking-example-{}", std::process::id()));
+    let printed = run_with("audit", &[file.to_str().unwrap()]);
+    assert!(
+        printed.contains("attempted 100 = delivered 100 "),
+        "{printed}"
+    );
+    assert!(printed.contains("reports that no sink has: 0"), "{printed}");
+    let lines = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    // The end of a minute may fall into it.
+    let count = lines.lines().count();
+    assert!((1..=2).contains(&count), "{lines}");
+    assert!(
+        lines.starts_with(r#"{"line":1,"previous":"0000"#),
+        "{lines}"
+    );
+    assert_eq!(
+        support::read(support::kafka(), "audit-reports").len(),
+        count
+    );
+}

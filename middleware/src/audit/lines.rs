@@ -238,8 +238,8 @@ fn newest_rotated(path: &Path) -> io::Result<Option<PathBuf>> {
 
 fn last_link(path: &Path) -> io::Result<Link> {
     let text = fs::read(path)?;
-    let lines = text.split(|byte| *byte == b'\n');
-    let last = lines.filter(|line| !line.is_empty()).next_back();
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let last = lines.rfind(|line| !line.is_empty());
     Link::of(last.unwrap_or_default()).map_err(|broken| invalid(path, 0, broken))
 }
 

@@ -21,9 +21,10 @@ pub(crate) struct Connection {
     properties: Vec<String>,
 }
 
-/// The one topic of a command that reads, with or without the option's name before it.
+/// The one topic of a command that reads, with or without the option's name before it. Whether it must be there is for the
+/// command to say, with a group of [`OneTopic::IDS`].
 #[derive(clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 pub(crate) struct OneTopic {
     /// The topic to read
     #[arg(value_name = "TOPIC")]
@@ -34,6 +35,9 @@ pub(crate) struct OneTopic {
 }
 
 impl OneTopic {
+    /// Its arguments.
+    pub(crate) const IDS: [&str; 2] = ["topic", "named topic"];
+
     /// Its name.
     pub(crate) fn name(&self) -> &str {
         let topic = self.topic.as_ref().or(self.named.as_ref());

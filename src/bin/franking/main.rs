@@ -13,6 +13,7 @@ mod demo;
 mod reading;
 mod send;
 mod stack;
+mod stop;
 mod tail;
 mod terminal;
 mod text;

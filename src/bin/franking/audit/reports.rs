@@ -1,11 +1,11 @@
 //! What the writers' audit layers reported.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     io::{self, BufRead},
 };
 
-use serde::Deserialize;
+use franking::middleware::audit::Report;
 use serde_json::Value;
 
 use crate::BoxError;
@@ -13,12 +13,25 @@ use crate::BoxError;
 /// A line longer than this is no report.
 const LONGEST: u64 = 1 << 20;
 
-/// The sums of all closed lines of a bucket.
+/// Sums of closed reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reported {
     pub(super) delivered: u64,
     pub(super) not_persisted: u64,
     pub(super) unknown: u64,
+}
+
+impl Reported {
+    fn add(&mut self, report: &Report) {
+        self.delivered = self.delivered.saturating_add(report.delivered);
+        self.not_persisted = self.not_persisted.saturating_add(report.not_persisted);
+        self.unknown = self.unknown.saturating_add(report.unknown);
+    }
+
+    /// Records that had a number and may not be there.
+    pub(super) fn failed(&self) -> u64 {
+        self.not_persisted.saturating_add(self.unknown)
+    }
 }
 
 /// What was reported of one topic.
@@ -27,29 +40,12 @@ pub(super) struct Reports {
     width: i64,
     ids: HashSet<String>,
     pub(super) buckets: BTreeMap<i64, Reported>,
-    /// Lines that are about this topic.
-    pub(super) lines: u64,
-}
-
-/// What a line says, as `franking_middleware::audit` names it.
-#[derive(Deserialize)]
-struct Line {
-    id: Option<String>,
-    topic: String,
-    bucket_start: i64,
-    bucket_millis: i64,
-    delivered: u64,
-    #[serde(default)]
-    not_persisted: u64,
-    #[serde(default)]
-    unknown: u64,
-    /// What is not closed is a picture, repeated in a later line.
-    #[serde(default = "yes")]
-    closed: bool,
-}
-
-fn yes() -> bool {
-    true
+    /// By who sent the records; `None`: the report does not say.
+    instances: HashMap<Option<String>, Reported>,
+    /// Reports about this topic.
+    pub(super) count: u64,
+    /// Delivered records that reports tell of without saying to which topic.
+    pub(super) unplaced: u64,
 }
 
 impl Reports {
@@ -59,7 +55,9 @@ impl Reports {
             width,
             ids: HashSet::new(),
             buckets: BTreeMap::new(),
-            lines: 0,
+            instances: HashMap::new(),
+            count: 0,
+            unplaced: 0,
         }
     }
 
@@ -73,47 +71,64 @@ impl Reports {
             if io::Read::take(&mut lines, LONGEST).read_until(b'\n', &mut line)? == 0 {
                 return Ok(());
             }
-            let Some(report) = report(&line) else {
-                continue;
-            };
-            if report.topic != self.topic {
-                continue;
-            }
-            if report.bucket_millis != self.width {
-                return Err(format!(
-                    "line {number} has buckets of {} ms, not {}: say so with --bucket",
-                    report.bucket_millis, self.width
-                )
-                .into());
-            }
-            self.add(report);
+            self.add(&line)
+                .map_err(|width| format!("line {number} has {width}"))?;
         }
     }
 
-    fn add(&mut self, report: Line) {
-        self.lines += 1;
-        if !report.closed || report.id.is_some_and(|id| !self.ids.insert(id)) {
-            return;
-        }
-        let bucket = self.buckets.entry(report.bucket_start).or_default();
-        bucket.delivered = bucket.delivered.saturating_add(report.delivered);
-        bucket.not_persisted = bucket.not_persisted.saturating_add(report.not_persisted);
-        bucket.unknown = bucket.unknown.saturating_add(report.unknown);
-    }
-
-    /// Records that had a number and may not be there.
-    pub(super) fn failed(&self) -> u64 {
-        let failed = |sum: u64, b: &Reported| {
-            sum.saturating_add(b.not_persisted)
-                .saturating_add(b.unknown)
+    /// Adds a report, if it is one.
+    pub(super) fn add(&mut self, json: &[u8]) -> Result<(), String> {
+        let Some(report) = report(json) else {
+            return Ok(());
         };
-        self.buckets.values().fold(0, failed)
+        let place = report.bucket_start.zip(report.bucket_millis);
+        let (start, width) = match (&report.topic, place) {
+            (Some(topic), Some(place)) if *topic == self.topic => place,
+            (None, None) => {
+                if report.closed && self.is_new(&report) {
+                    self.unplaced = self.unplaced.saturating_add(report.delivered);
+                }
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        if width != self.width {
+            return Err(format!(
+                "buckets of {width} ms, not {}: say so with --bucket",
+                self.width
+            ));
+        }
+        self.count += 1;
+        if report.closed && self.is_new(&report) {
+            self.buckets.entry(start).or_default().add(&report);
+            let instance = self.instances.entry(report.instance.clone());
+            instance.or_default().add(&report);
+        }
+        Ok(())
+    }
+
+    /// Of reports with the same id the first counts.
+    fn is_new(&mut self, report: &Report) -> bool {
+        match &report.id {
+            Some(id) => self.ids.insert(id.clone()),
+            None => true,
+        }
+    }
+
+    /// What was reported of this instance's records, if reports say whose they are.
+    pub(super) fn of(&self, instance: &str) -> Option<Reported> {
+        self.instances.get(&Some(instance.to_owned())).copied()
+    }
+
+    /// What was reported without saying of whose records.
+    pub(super) fn of_nobody(&self) -> Reported {
+        self.instances.get(&None).copied().unwrap_or_default()
     }
 }
 
 /// A plain object, or one of tracing's, whose values are in `fields`.
-fn report(line: &[u8]) -> Option<Line> {
-    let mut object: Value = serde_json::from_slice(line).ok()?;
+fn report(json: &[u8]) -> Option<Report> {
+    let mut object: Value = serde_json::from_slice(json).ok()?;
     let fields = match object.get_mut("fields") {
         Some(fields) => fields.take(),
         None => object,
@@ -133,8 +148,11 @@ no JSON
 {"timestamp":"now","level":"INFO","fields":{"message":"balance","topic":"t","bucket_start":0,"bucket_millis":10,"delivered":3,"closed":true},"target":"franking::audit"}
 {"topic":"t","bucket_start":0,"bucket_millis":10,"delivered":100,"closed":false}
 {"topic":"other","bucket_start":0,"bucket_millis":99,"delivered":100}
-{"id":"a","topic":"t","bucket_start":10,"bucket_millis":10,"delivered":1}
-{"id":"a","topic":"t","bucket_start":10,"bucket_millis":10,"delivered":1}
+{"id":"a","instance":"one","topic":"t","bucket_start":10,"bucket_millis":10,"delivered":1}
+{"id":"a","instance":"one","topic":"t","bucket_start":10,"bucket_millis":10,"delivered":1}
+{"id":"b","delivered":9}
+{"id":"b","delivered":9}
+{"delivered":"many"}
 {"level":"INFO","fields":{"message":"something else"}}"#;
         let mut reports = Reports::new("t", 10);
         reports.read(text.as_bytes()).unwrap();
@@ -148,7 +166,10 @@ no JSON
             ..Reported::default()
         };
         assert_eq!(reports.buckets, BTreeMap::from([(0, first), (10, second)]));
-        assert_eq!((reports.lines, reports.failed()), (5, 3));
+        assert_eq!((reports.count, reports.unplaced), (5, 9));
+        assert_eq!(reports.of("one"), Some(second));
+        assert_eq!(reports.of("two"), None);
+        assert_eq!(reports.of_nobody().failed(), 3);
 
         let mut other_width = Reports::new("t", 20);
         let error = other_width.read(text.as_bytes()).unwrap_err();

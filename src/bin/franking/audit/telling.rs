@@ -30,6 +30,12 @@ pub(super) fn tell(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
         "{FAINT}{records} records: {unnumbered} without a number, {untracked} of more instances than are told apart, \
          {malformed} with malformed headers, {elsewhere} without a bucket{FAINT:#}"
     )?;
+    if !verdict.complete {
+        writeln!(
+            out,
+            "{BAD}interrupted{BAD:#}: the topic was not read to its end"
+        )?;
+    }
     let mut said = vec![];
     for (count, what) in [
         (verdict.missing, "missing"),
@@ -126,11 +132,18 @@ fn buckets(out: &mut impl Write, verdict: &Verdict) -> io::Result<()> {
         writeln!(out)?;
     }
     more(out, verdict.buckets.len(), "buckets")?;
-    if reported && verdict.explained > 0 {
+    if verdict.explained > 0 {
         writeln!(
             out,
-            "{FAINT}the reports tell of {} records that failed: so many gaps are explained{FAINT:#}",
+            "{FAINT}{} of the missing numbers are of records that failed, as the reports say{FAINT:#}",
             verdict.explained
+        )?;
+    }
+    if verdict.unplaced > 0 {
+        writeln!(
+            out,
+            "{FAINT}{} delivered records are reported without their topic: some may be of this one{FAINT:#}",
+            verdict.unplaced
         )?;
     }
     Ok(())

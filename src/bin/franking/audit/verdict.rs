@@ -13,6 +13,8 @@ const MOST_GAPS: usize = 10;
 #[derive(Debug, Serialize)]
 pub(super) struct Verdict {
     pub(super) topic: String,
+    /// Whether it was read to its end.
+    pub(super) complete: bool,
     pub(super) records: u64,
     /// Records without a number, or of more instances than are told apart.
     pub(super) unnumbered: u64,
@@ -22,8 +24,11 @@ pub(super) struct Verdict {
     pub(super) elsewhere: u64,
     pub(super) instances: Vec<Instance>,
     pub(super) buckets: Vec<BucketLine>,
-    /// Whether there were reports, and how many failed records they tell of: those explain gaps.
+    /// How many reports there were, if they were asked for.
     pub(super) reports: Option<u64>,
+    /// Delivered records that reports tell of without saying to which topic.
+    pub(super) unplaced: u64,
+    /// Numbers that are missing because their records failed, as the reports say.
     pub(super) explained: u64,
     /// Numbers that are missing, less those that are explained; or records that buckets lack, if that is more.
     pub(super) missing: u64,
@@ -41,7 +46,12 @@ pub(super) struct Instance {
     pub(super) records: u64,
     pub(super) first: u64,
     pub(super) last: u64,
+    /// Numbers between the first and the last that are not there.
     pub(super) missing: u64,
+    /// Of these: as many as its records failed, as the reports say.
+    pub(super) explained: u64,
+    /// As its reports say; `None` if there are none that name it.
+    pub(super) delivered: Option<u64>,
     /// First and last number of the lowest gaps.
     pub(super) gaps: Vec<(u64, u64)>,
     pub(super) doubled: u64,
@@ -73,6 +83,8 @@ impl Verdict {
             .map(|writer| {
                 let (late, service) = tally.instance(writer.instance());
                 let gaps = writer.gaps().take(MOST_GAPS);
+                let reported = reports.and_then(|reports| reports.of(writer.instance()));
+                let failed = reported.map_or(0, |reported| reported.failed());
                 Instance {
                     instance: writer.instance().to_owned(),
                     service: service.to_owned(),
@@ -80,6 +92,8 @@ impl Verdict {
                     first: writer.first(),
                     last: writer.last(),
                     missing: writer.missing(),
+                    explained: writer.missing().min(failed),
+                    delivered: reported.map(|reported| reported.delivered),
                     gaps: gaps.map(|gap| (*gap.start(), *gap.end())).collect(),
                     doubled: writer.duplicates(),
                     late,
@@ -88,18 +102,24 @@ impl Verdict {
             .collect();
         instances.sort_by(|a, b| (&a.service, &a.instance).cmp(&(&b.service, &b.instance)));
         let buckets = buckets(tally, reports);
-        let explained = reports.map_or(0, Reports::failed);
         let sum = |of: fn(&Instance) -> u64| instances.iter().map(of).fold(0, u64::saturating_add);
-        let numbers = sum(|instance| instance.missing).saturating_sub(explained);
+        let gaps = sum(|instance| instance.missing);
+        let explained = sum(|instance| instance.explained);
+        // Those of reports that name nobody can be anybody's.
+        let failed = reports.map_or(0, |reports| reports.of_nobody().failed());
+        let explained = explained.saturating_add(failed).min(gaps);
+        let numbers = gaps - explained;
         let records = buckets.iter().map(|bucket| bucket.missing).sum();
         Self {
             topic: topic.to_owned(),
+            complete: true,
             records: tally.records,
             unnumbered: tally.writers.unnumbered(),
             untracked: tally.writers.untracked(),
             malformed: tally.malformed,
             elsewhere: tally.elsewhere,
-            reports: reports.map(|reports| reports.lines),
+            reports: reports.map(|reports| reports.count),
+            unplaced: reports.map_or(0, |reports| reports.unplaced),
             explained,
             missing: numbers.max(records),
             doubled: sum(|instance| instance.doubled),

@@ -6,15 +6,17 @@ use std::{
     time::Duration,
 };
 
+use clap::ArgGroup;
+
 use crate::{
     BoxError,
     connection::{Connection, OneTopic},
     reading::{From, Reading, Record},
+    stop,
 };
 
 mod filter;
 mod json;
-mod stop;
 mod summary;
 mod telling;
 
@@ -56,7 +58,10 @@ Exit codes:
 
 /// Arguments of `franking tail`.
 #[derive(clap::Args)]
-#[command(after_help = HELP)]
+#[command(
+    after_help = HELP,
+    group = ArgGroup::new("what").args(OneTopic::IDS).required(true)
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     connection: Connection,
