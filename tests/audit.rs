@@ -594,3 +594,37 @@ fn a_signal_ends_it_and_it_tells_what_it_has_read() {
     assert_eq!(verdict["complete"], false, "{verdict}");
     assert!(verdict["records"].as_u64() < Some(5_000), "{verdict}");
 }
+
+/// Nobody closes it: the reports go with the last handle, and the engine ends behind them.
+#[test]
+fn a_producer_that_is_dropped_reports_too() {
+    let topic = topic(kafka(), "audit-dropped", 1, &[]);
+    let reports = topic_of_reports();
+    let stack = DefaultStack::new(Origin::new("checkout").unwrap());
+    let producer = bytes_builder(kafka())
+        .audit_topic(stack.audit(), reports.clone())
+        .layer(stack)
+        .build()
+        .unwrap();
+    for _ in 0..100 {
+        let record = ProducerRecord::new(topic.clone()).value(Bytes::from_static(b"x"));
+        drop(
+            block_on(producer.enqueue(record), PATIENCE)
+                .unwrap()
+                .unwrap(),
+        );
+    }
+    let in_flight = producer.room().outstanding();
+    drop(producer);
+    assert!(in_flight > 0, "they were in flight");
+    let told = || -> Vec<_> { read(kafka(), &reports).iter().map(reported).collect() };
+    let delivered = |told: &[Report]| -> u64 { told.iter().map(|r| r.delivered).sum() };
+    assert!(eventually(|| delivered(&told()) >= 100));
+    let told = told();
+    let delivered = delivered(&told);
+    println!(
+        "{in_flight} in flight at the drop; {} reports of {delivered} records",
+        told.len()
+    );
+    assert_eq!(delivered, 100, "{told:?}");
+}
