@@ -67,6 +67,8 @@ pub use self::{
 mod guides {
     #[doc = include_str!("../README.md")]
     struct Readme;
+    #[doc = include_str!("../docs/audit.md")]
+    struct Audit;
     #[doc = include_str!("../docs/layers.md")]
     struct Layers;
     #[doc = include_str!("../docs/moving.md")]

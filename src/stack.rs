@@ -93,8 +93,8 @@ impl DefaultStack {
     pub fn new(origin: Origin) -> Self {
         Self {
             trace: Arc::new(Trace::global()),
+            audit: Arc::new(Audit::builder().instance(origin.instance_id()).build()),
             origin: Arc::new(origin),
-            audit: Arc::new(Audit::new()),
             metrics: Arc::new(Metrics::global()),
             retry: RetryLayer::new(),
         }

@@ -118,6 +118,37 @@ fn avro() {
 }
 
 #[test]
+fn audit() {
+    let file = std::env::temp_dir().join(format!("franking-example-{}", std::process::id()));
+    let printed = run_with("audit", &[file.to_str().unwrap()]);
+    assert!(
+        printed.contains("attempted 100 = delivered 100 "),
+        "{printed}"
+    );
+    assert!(printed.contains("reports that no sink has: 0"), "{printed}");
+    let lines = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(
+        lines.starts_with(r#"{"line":1,"previous":"0000"#),
+        "{lines}"
+    );
+    // What is in the file is in the topic too. The end of a minute may fall into it.
+    let stored = support::read(support::kafka(), "audit-reports");
+    let reports: Vec<_> = lines.lines().map(report).collect();
+    assert!((1..=2).contains(&reports.len()), "{lines}");
+    for report in reports {
+        assert!(stored.iter().any(|record| {
+            let value = record.value.as_deref().unwrap();
+            self::report(std::str::from_utf8(value).unwrap()) == report
+        }));
+    }
+}
+
+fn report(json: &str) -> franking::middleware::audit::Report {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
 fn user_actions() {
     let printed = run("user_actions");
     assert!(printed.contains("done, and on record"), "{printed}");
