@@ -50,7 +50,9 @@
 //! The instance's n-th record to this topic, decimal, from 1: a reader finds gaps and duplicates. Gaps that are no loss:
 //! a record that a layer further in refused or that failed had its number. Threads that send to one topic at the same
 //! time get their numbers in the order in which they passed this layer, which need not be that of the offsets. It
-//! counts from 1 again with a new `Audit`, so read it together with `service.instance.id` in `prov-origin`.
+//! counts from 1 again with a new `Audit`, so read it together with `service.instance.id` in `prov-origin`. The origin
+//! of a forwarded record is another instance: there the number names its own, as `52@0b0c9b1e`
+//! ([`AuditBuilder::instance_id`]), and without one there is no number.
 //!
 //! # Limits
 //! At most 1,024 buckets are open and 1,024 topics are numbered ([`AuditBuilder::capacity`]), whatever timestamps and
@@ -75,6 +77,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::provenance::{Header, Names, percent};
 use bytes::Bytes;
 use franking_core::{Failure, HeaderName, Interceptor, Outcome, Parts, Persistence, Topic};
 
@@ -95,6 +98,9 @@ pub struct Audit {
     /// Tells the audits of a process apart in what a thread remembers.
     id: u64,
     sequence: HeaderName,
+    /// `@` and the instance, as it stands behind numbers.
+    instance: Option<String>,
+    instance_on_all: bool,
     width: i64,
     delay: i64,
     cells: Box<[Cell]>,
@@ -204,6 +210,9 @@ pub struct AuditBuilder {
     width: Duration,
     delay: Duration,
     capacity: usize,
+    names: Names,
+    instance: Option<String>,
+    instance_on_all: bool,
 }
 
 impl AuditBuilder {
@@ -225,6 +234,28 @@ impl AuditBuilder {
         self
     }
 
+    /// Whose records it numbers, `service.instance.id`: forwarded records say so. As
+    /// [`Origin::instance_id`](crate::origin::Origin::instance_id).
+    pub fn instance_id(mut self, id: &str) -> Self {
+        let mut text = String::from("@");
+        percent::encode(id, &mut text);
+        self.instance = Some(text);
+        self
+    }
+
+    /// All records say so, for a stack in which the application may set an origin of its own
+    /// ([`Origin::if_not_present`](crate::origin::Origin::if_not_present)).
+    pub fn instance_on_all(mut self) -> Self {
+        self.instance_on_all = true;
+        self
+    }
+
+    /// Writes the number under an organisation's own name.
+    pub fn names(mut self, names: Names) -> Self {
+        self.names = names;
+        self
+    }
+
     /// Makes it.
     pub fn build(self) -> Audit {
         static IDS: AtomicU64 = AtomicU64::new(0);
@@ -232,7 +263,9 @@ impl AuditBuilder {
         let cells = self.capacity.min(u32::MAX as usize - 1) + 1;
         Audit {
             id: IDS.fetch_add(1, Ordering::Relaxed),
-            sequence: HeaderName::new("prov-seq").expect("a name of letters is a header's name"),
+            sequence: self.names.encoded(Header::Sequence),
+            instance: self.instance,
+            instance_on_all: self.instance_on_all,
             width: millis(self.width).max(1),
             delay: millis(self.delay),
             cells: (0..cells).map(|_| Cell::default()).collect(),
@@ -261,6 +294,9 @@ impl Audit {
             width: Duration::from_secs(600),
             delay: Duration::from_secs(60),
             capacity: 1024,
+            names: Names::new(),
+            instance: None,
+            instance_on_all: false,
         }
     }
 
@@ -401,6 +437,23 @@ impl Audit {
         (cell, number)
     }
 
+    fn stamp(&self, record: &mut Parts, number: Option<u64>) {
+        let forwarded = record.history.as_ref().is_some_and(|h| h.is_forwarded());
+        let mut buffer = [0; 20];
+        match (number, &self.instance) {
+            (Some(number), Some(instance)) if forwarded || self.instance_on_all => {
+                let mut text = decimal(number, &mut buffer).to_vec();
+                text.extend_from_slice(instance.as_bytes());
+                record.headers.stamp(&self.sequence, &text);
+            }
+            (Some(number), _) if !forwarded => {
+                let text = decimal(number, &mut buffer);
+                record.headers.stamp(&self.sequence, text);
+            }
+            _ => drop(record.headers.remove(self.sequence.as_str())),
+        }
+    }
+
     #[cold]
     fn look(&self, now: u64, due: u64) {
         let next = now + LOOK_EVERY;
@@ -442,16 +495,7 @@ impl Interceptor for Audit {
             record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let (cell, number) = self.attempt(&record.topic, at, len);
-        match number {
-            Some(number) => {
-                let mut buffer = [0; 20];
-                let text = decimal(number, &mut buffer);
-                record.headers.stamp(&self.sequence, text);
-            }
-            None => {
-                record.headers.remove(self.sequence.as_str());
-            }
-        }
+        self.stamp(record, number);
         Ok(Ticket { cell, len })
     }
 
