@@ -182,9 +182,10 @@ impl Flight {
         self.permit.take()
     }
 
-    /// The record as it was sent, and what it was made of.
+    /// The record as it was sent, and what it was made of. If it is sent again, that is another send.
     fn rebuild(&mut self, record: impl Snapshot) -> Record {
         let mut record = record.into_record();
+        record.started = None;
         if let Some(history) = self.history.take() {
             record.history = Some(history);
         }

@@ -62,6 +62,7 @@ fn a_derived_record_has_content_of_its_own() {
 
 fn has_history(error: franking_core::SendError) -> bool {
     let record = error.into_record().unwrap();
+    assert_eq!(record.started, None, "if it is sent again, it begins anew");
     let history = record.history.as_deref();
     history.is_some_and(|history| history.offset() == 17)
 }
@@ -77,7 +78,8 @@ fn it_comes_back_with_its_history() {
     struct Refuse;
     impl Interceptor for Refuse {
         type Token = ();
-        fn on_send(&self, _: &mut Parts) -> Result<(), Failure> {
+        fn on_send(&self, record: &mut Parts) -> Result<(), Failure> {
+            record.now();
             Err(Failure::new(Code::Refused))
         }
     }

@@ -63,7 +63,7 @@ fn event(parts: &Parts) -> Result<BTreeMap<String, String>, String> {
     Ok(attributes)
 }
 
-/// The example of section 3.2.4: an application that brings an event of its own.
+/// The example of section 3.2.5: an application that brings an event of its own.
 fn example() -> Record {
     let mut record = Record::new("mytopic")
         .key("mykey")
@@ -127,6 +127,17 @@ fn a_record_becomes_an_event_like_it() {
         names
     };
     assert_eq!(names(&sent), names(&example()));
+}
+
+/// The example of section 3.3.4: its attributes are in its value.
+#[test]
+fn a_structured_event_stays_as_it_is() {
+    let mut record = Record::new("mytopic").key("mykey").value("{}");
+    let content = "application/cloudevents+json; charset=UTF-8";
+    record.headers.append("content-type", content).unwrap();
+    let sent = sent(builder(), record);
+    let names: Vec<_> = sent.headers.iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["content-type", "prov-id", "prov-origin"]);
 }
 
 #[test]

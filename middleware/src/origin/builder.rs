@@ -153,7 +153,8 @@ impl OriginBuilder {
 
     /// Makes each record a CloudEvents event of this type, in the binary mode of its Kafka binding: adds
     /// `ce_specversion`, `ce_id` (which is `prov-id`), `ce_source` (`//namespace/name`) and `ce_type`. A record that has
-    /// a `ce_type` keeps it; one that has a `ce_id` or `ce_specversion` is an event already, and stays as it is.
+    /// a `ce_type` keeps it; one that is an event already (it has a `ce_id` or `ce_specversion`, or the `content-type` of
+    /// the structured mode) stays as it is.
     pub fn cloud_events(mut self, event_type: impl Into<String>) -> Self {
         self.event_type = Some(event_type.into());
         self

@@ -29,6 +29,11 @@ impl CloudEvents {
 
     /// With the source that the origin names, if it is not ours.
     pub(super) fn stamp(&self, headers: &mut Headers, id: &[u8], origin: Option<&str>) {
+        let content = headers.get_str("content-type").unwrap_or_default();
+        if content.starts_with("application/cloudevents") {
+            // Structured mode: the value holds the attributes.
+            return;
+        }
         let has = |headers: &Headers, name: &HeaderName| headers.get(name.as_str()).is_some();
         if has(headers, &self.version) || has(headers, &self.id) {
             return;

@@ -108,7 +108,7 @@ use self::{
     conflict::{Conflict, Reserved},
     ids::IDS,
 };
-use crate::provenance::{Reader, RecordId};
+use crate::provenance::{Names, Reader, RecordId};
 
 /// Stamps `prov-id` and `prov-origin`, and `prov-path` on what goes on. See the [module's documentation](self).
 pub struct Origin {
@@ -197,6 +197,11 @@ impl Origin {
     /// On how many records hops or a `tracestate` were left out for the budget of bytes.
     pub fn shed(&self) -> u64 {
         self.shed.load(Ordering::Relaxed)
+    }
+
+    /// The names that it writes under.
+    pub fn names(&self) -> &Names {
+        self.reader.map()
     }
 
     /// Whether the application's own id and origin are kept.

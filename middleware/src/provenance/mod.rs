@@ -157,6 +157,11 @@ impl Reader {
         Self { names }
     }
 
+    #[cfg(feature = "origin")]
+    pub(crate) fn map(&self) -> &Names {
+        &self.names
+    }
+
     /// Reads a record's headers, given in their order: name and value, `None` for null. Names need not be text.
     pub fn read<'h, N: AsRef<[u8]>>(
         &self,
