@@ -58,7 +58,9 @@
 //! The instance's n-th record to this topic, decimal, from 1: a reader finds gaps and duplicates. Gaps that are no loss:
 //! a record that a layer further in refused or that failed had its number. Threads that send to one topic at the same
 //! time get their numbers in the order in which they passed this layer, which need not be that of the offsets. It
-//! counts from 1 again with a new `Audit`, so read it together with `service.instance.id` in `prov-origin`.
+//! counts from 1 again with a new `Audit`, so read it together with `service.instance.id` in `prov-origin`. The origin
+//! of a forwarded record is another instance: there the number names its own, as `52@0b0c9b1e`
+//! ([`AuditBuilder::instance_id`]), and without one there is no number.
 //!
 //! # Limits
 //! At most 1,024 buckets are open and 1,024 topics are numbered ([`AuditBuilder::capacity`]), whatever timestamps and
@@ -122,7 +124,11 @@ pub struct Audit {
     id: u64,
     /// Tells the audits of the world apart in the ids of reports.
     uuid: Uuid,
+    /// Whose records these are, as reports say it.
     instance: Option<String>,
+    /// `@` and the instance, as it stands behind numbers.
+    at_instance: Option<String>,
+    instance_on_all: bool,
     sequence: HeaderName,
     width: i64,
     delay: i64,
@@ -327,6 +333,23 @@ impl Audit {
         }
     }
 
+    fn stamp(&self, record: &mut Parts, number: Option<u64>) {
+        let forwarded = record.history.as_ref().is_some_and(|h| h.is_forwarded());
+        let mut buffer = [0; 20];
+        match (number, &self.at_instance) {
+            (Some(number), Some(instance)) if forwarded || self.instance_on_all => {
+                let mut text = decimal(number, &mut buffer).to_vec();
+                text.extend_from_slice(instance.as_bytes());
+                record.headers.stamp(&self.sequence, &text);
+            }
+            (Some(number), _) if !forwarded => {
+                let text = decimal(number, &mut buffer);
+                record.headers.stamp(&self.sequence, text);
+            }
+            _ => drop(record.headers.remove(self.sequence.as_str())),
+        }
+    }
+
     #[cold]
     fn look(&self, now: u64, due: u64) {
         let next = now + LOOK_EVERY;
@@ -368,16 +391,7 @@ impl Interceptor for Audit {
             record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let (cell, number) = self.attempt(&record.topic, at, len);
-        match number {
-            Some(number) => {
-                let mut buffer = [0; 20];
-                let text = decimal(number, &mut buffer);
-                record.headers.stamp(&self.sequence, text);
-            }
-            None => {
-                record.headers.remove(self.sequence.as_str());
-            }
-        }
+        self.stamp(record, number);
         let started = record.now();
         Ok(Ticket { started, cell, len })
     }
