@@ -62,7 +62,15 @@ pub use self::{
     stack::DefaultStack,
 };
 
-/// The README's program compiles.
+/// The programs in README and guides compile, and run.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod guides {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/audit.md")]
+    struct Audit;
+    #[doc = include_str!("../docs/layers.md")]
+    struct Layers;
+    #[doc = include_str!("../docs/moving.md")]
+    struct Moving;
+}

@@ -36,6 +36,8 @@ fn help_teaches_by_examples() {
         &["demo", "--help"],
         &["send", "--help"],
         &["stack", "--help"],
+        &["tail", "--help"],
+        &["audit", "--help"],
         &["bench", "--help"],
     ] {
         let help = succeeds(args);

@@ -116,3 +116,120 @@ fn avro() {
     assert_eq!(asked.len(), 1);
     assert_eq!(asked[0].path, "/subjects/readings-value/versions");
 }
+
+#[test]
+fn audit() {
+    let file = std::env::temp_dir().join(format!("franking-example-{}", std::process::id()));
+    let printed = run_with("audit", &[file.to_str().unwrap()]);
+    assert!(
+        printed.contains("attempted 100 = delivered 100 "),
+        "{printed}"
+    );
+    assert!(printed.contains("reports that no sink has: 0"), "{printed}");
+    let lines = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(
+        lines.starts_with(r#"{"line":1,"previous":"0000"#),
+        "{lines}"
+    );
+    // What is in the file is in the topic too. The end of a minute may fall into it.
+    let stored = support::read(support::kafka(), "audit-reports");
+    let reports: Vec<_> = lines.lines().map(report).collect();
+    assert!((1..=2).contains(&reports.len()), "{lines}");
+    for report in reports {
+        assert!(stored.iter().any(|record| {
+            let value = record.value.as_deref().unwrap();
+            self::report(std::str::from_utf8(value).unwrap()) == report
+        }));
+    }
+}
+
+fn report(json: &str) -> franking::middleware::audit::Report {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn user_actions() {
+    let printed = run("user_actions");
+    assert!(printed.contains("done, and on record"), "{printed}");
+    let balance = "audit: 1001 attempted, 1001 delivered, 0 not persisted, 0 unknown";
+    assert!(printed.contains(balance), "{printed}");
+    let stored = support::read(support::kafka(), "user-actions");
+    let last = stored
+        .iter()
+        .rfind(|record| record.key.as_deref() == Some(b"user-7"));
+    // Behind all views of that user.
+    let changed = &b"{\"action\":\"changed_password\"}"[..];
+    assert_eq!(last.and_then(|last| last.value.as_deref()), Some(changed));
+}
+
+#[test]
+fn app_metrics() {
+    let printed = run("app_metrics");
+    assert!(
+        printed.contains("0 not persisted, 0 unknown, 0 dropped"),
+        "{printed}"
+    );
+    let stored = support::read(support::kafka(), "metrics");
+    assert_eq!(stored.len(), 20);
+    let first = stored
+        .iter()
+        .find(|record| record.key.as_deref() == Some(b"cpu.utilization"));
+    let value = first.and_then(|first| first.value.clone()).unwrap();
+    assert_eq!(f64::from_be_bytes(value.try_into().unwrap()), 0.25);
+}
+
+#[test]
+fn log_shipping() {
+    let printed = run("log_shipping");
+    assert!(
+        printed.contains("0 not persisted, 0 unknown, 0 dropped"),
+        "{printed}"
+    );
+    let stored = support::read(support::kafka(), "logs");
+    assert_eq!(stored.len(), 101);
+    let warned = r#"{"level":"WARN","target":"log_shipping","message":"few beans left=3"}"#;
+    assert!(
+        stored
+            .iter()
+            .any(|record| record.value.as_deref() == Some(warned.as_bytes()))
+    );
+}
+
+#[test]
+fn device_data() {
+    let printed = run("device_data");
+    assert!(
+        printed.contains("1200 readings of 20 devices stored, 0 failed"),
+        "{printed}"
+    );
+    let stored = support::read(support::kafka(), "device-readings");
+    let ours = stored
+        .iter()
+        .filter(|record| record.key.as_deref() == Some(b"thermostat-3"));
+    let times: Vec<_> = ours.map(|record| record.timestamp).collect();
+    assert_eq!(times.len(), 60);
+    assert!(times.is_sorted() && times[59] - times[0] == 59 * 60_000);
+}
+
+#[test]
+fn request_reply() {
+    let printed = run("request_reply");
+    assert!(
+        printed.contains("tea: 300 cents\nespresso: 800 cents"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn before_a_database() {
+    let printed = run("before_a_database");
+    assert!(
+        printed.contains("applied 4 changes, and 0 when they were read again"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("espresso: 38 kg") && !printed.contains("tea:"),
+        "{printed}"
+    );
+}

@@ -342,3 +342,45 @@ fn many_threads_share_little_room() {
     assert_eq!((engine.room().used(), engine.room().outstanding()), (0, 0));
     assert!(engine.room().high_water() <= 4096 + THREADS * (SIZE + 100));
 }
+
+#[test]
+fn what_is_said_last_comes_in_until_the_end_and_is_in_no_total() {
+    let room = Room::new(CAPACITY);
+    let (mut plain, mut last) = (room.reservation(), room.last_reservation());
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut admit = |way: &mut Reservation| {
+        let Poll::Ready(ready) = way.poll(&mut cx) else {
+            panic!("there is room");
+        };
+        ready.map_err(|error| error.failure().clone())?;
+        let mut flight = Flight::default();
+        way.admit(&mut flight, 10).map(|()| flight)
+    };
+    let settle = |flight| {
+        let placed = Placed {
+            partition: 0,
+            offset: None,
+            timestamp: None,
+        };
+        Acks::new(&room, Instant::now()).delivered(flight, placed, &Parts::default().view());
+    };
+    // As any other, as long as others come in.
+    settle(admit(&mut plain).unwrap());
+    settle(admit(&mut last).unwrap());
+    assert_eq!(room.totals().delivered, 2);
+
+    room.refuse(Failure::new(Code::Closed));
+    assert_eq!(*admit(&mut plain).err().unwrap().code(), Code::Closed);
+    let mut clone = last.clone();
+    let (one, other) = (admit(&mut last).unwrap(), admit(&mut clone).unwrap());
+    assert_eq!(room.outstanding(), 2);
+    settle(one);
+    drop(other);
+    assert_eq!((room.outstanding(), room.used()), (0, 0));
+    assert_eq!(room.totals().settled(), 2);
+
+    room.abandon();
+    assert_eq!(*admit(&mut last).err().unwrap().code(), Code::Closed);
+    drop((plain, last, clone));
+    assert_eq!(room.used(), 0);
+}

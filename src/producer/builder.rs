@@ -2,7 +2,8 @@
 
 use std::{error::Error, fmt, sync::Arc};
 
-use franking_core::{Delivery, Partitioner, Produce, Serializer};
+use franking_core::{Delivery, Partitioner, Produce, Serializer, Topic};
+use franking_middleware::audit::{Audit, ToTopic};
 use tower_layer::{Identity, Layer, Stack};
 
 use super::{Inner, Producer, handles::Handles};
@@ -40,6 +41,7 @@ pub struct ProducerBuilder<K, V, L = Identity> {
     key: Option<Arc<dyn Serializer<K>>>,
     value: Option<Arc<dyn Serializer<V>>>,
     partitioner: Option<Arc<dyn Partitioner>>,
+    reports: Vec<(Arc<Audit>, Topic)>,
     layer: L,
 }
 
@@ -50,6 +52,7 @@ impl<K, V> ProducerBuilder<K, V> {
             key: None,
             value: None,
             partitioner: None,
+            reports: Vec::new(),
             layer: Identity::new(),
         }
     }
@@ -92,6 +95,29 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
         self
     }
 
+    /// Sends the reports of an audit to this topic: through this producer's engine, past its layers, so that they are not
+    /// audited themselves. [`close`](Producer::close) sends the last of them, behind the last record, before it resolves.
+    ///
+    /// The audit then holds on to the engine: its connections end when both the producer and the audit are gone, or at
+    /// the close.
+    ///
+    /// ```no_run
+    /// # use franking::{DefaultStack, Producer, middleware::origin::Origin};
+    /// let stack = DefaultStack::new(Origin::new("checkout")?);
+    /// let producer: Producer<String, String> = Producer::builder()
+    ///     .property("bootstrap.servers", "localhost:9092")
+    ///     .property("key.serializer", "string")
+    ///     .property("value.serializer", "string")
+    ///     .audit_topic(stack.audit(), "audit-reports")
+    ///     .layer(stack)
+    ///     .build()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn audit_topic(mut self, audit: &Arc<Audit>, topic: impl Into<Topic>) -> Self {
+        self.reports.push((Arc::clone(audit), topic.into()));
+        self
+    }
+
     /// Puts a layer around the engine, inside the layers that were put before: the first is the outermost.
     /// [`DefaultStack`](crate::DefaultStack) is one such layer.
     pub fn layer<M>(self, layer: M) -> ProducerBuilder<K, V, Stack<M, L>> {
@@ -100,6 +126,7 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
             key: self.key,
             value: self.value,
             partitioner: self.partitioner,
+            reports: self.reports,
             layer: Stack::new(layer, self.layer),
         }
     }
@@ -146,6 +173,16 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
             Some(partitioner) => RdkafkaEngine::with_partitioner(&config, partitioner)?,
             None => RdkafkaEngine::new(&config)?,
         };
+        for (audit, topic) in self.reports {
+            audit.add_sink(ToTopic::new(topic, engine.last_handle()));
+            // Weak: the audit holds the engine already.
+            let audit = Arc::downgrade(&audit);
+            engine.before_end(move || {
+                if let Some(audit) = audit.upgrade() {
+                    audit.report();
+                }
+            });
+        }
         let control: Arc<dyn Control> = engine.control();
         Ok(Producer {
             inner: Arc::new(Inner {

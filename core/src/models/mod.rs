@@ -8,7 +8,7 @@
 //! Everything here is a lock with little behind it, so the models are small enough for [loom](https://docs.rs/loom) to
 //! look through to the end, which a scheduler that chooses at random (shuttle's) never can; and a weaker ordering of an
 //! atomic, should one ever matter, is seen too. What is too large for it, whole stacks over an engine, has its property
-//! test in `tests/interleavings.rs`.
+//! test in `tests/interleavings`.
 //!
 //! # How
 //! Under `cfg(all(test, loom))` the locks and atomics of `sync.rs` are loom's. No other build knows of it: not the

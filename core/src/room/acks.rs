@@ -10,6 +10,8 @@ pub(crate) struct Permit {
     pub(super) room: Arc<Share<Room>>,
     pub(super) bytes: usize,
     pub(super) generation: u64,
+    /// In the totals. What is said last is in none.
+    pub(super) counted: bool,
     pub(super) settled: bool,
 }
 
@@ -22,13 +24,17 @@ impl Permit {
         self.room.all().closing()
     }
 
+    fn fate(&self, fate: Fate) -> Fate {
+        if self.counted { fate } else { Fate::Uncounted }
+    }
+
     fn end(&mut self, fate: Fate) {
         self.settled = true;
         let mut returned = Returned {
             generation: self.generation,
             ..Returned::default()
         };
-        returned.add(self.bytes, fate);
+        returned.add(self.bytes, self.fate(fate));
         self.room.give_back(&returned);
     }
 }
@@ -83,7 +89,7 @@ impl<'r> Acks<'r> {
             self.room.give_back(&std::mem::take(&mut self.returned));
         }
         self.returned.generation = permit.generation;
-        self.returned.add(permit.bytes, fate);
+        self.returned.add(permit.bytes, permit.fate(fate));
         permit.settled = true;
     }
 }

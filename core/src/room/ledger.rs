@@ -50,8 +50,8 @@ pub(crate) enum Fate {
     Delivered,
     NotPersisted,
     Unknown,
-    /// Another engine takes the record over.
-    Moved,
+    /// In no total: another engine takes the record over, or it is said last.
+    Uncounted,
 }
 
 impl From<Persistence> for Fate {
@@ -129,7 +129,7 @@ impl Returned {
             Fate::Delivered => self.delivered += 1,
             Fate::NotPersisted => self.not_persisted += 1,
             Fate::Unknown => self.unknown += 1,
-            Fate::Moved => {}
+            Fate::Uncounted => {}
         }
     }
 }

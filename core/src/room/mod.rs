@@ -62,6 +62,13 @@ struct Gate {
     abandoned: bool,
 }
 
+impl Gate {
+    /// Why this record is refused, if it is.
+    fn refuses(&self, last: bool) -> Option<&Failure> {
+        self.refused.as_ref().filter(|_| self.abandoned || !last)
+    }
+}
+
 impl Room {
     /// Room for this many bytes.
     pub fn new(capacity: usize) -> Arc<Self> {
@@ -73,7 +80,14 @@ impl Room {
 
     /// A handle's way in; it reserves nothing yet.
     pub fn reservation(self: &Arc<Self>) -> Reservation {
-        Reservation::new(Arc::clone(self))
+        Reservation::new(Arc::clone(self), false)
+    }
+
+    /// A way in for what is said last, as the reports about all other records: it stays open after
+    /// [`refuse`](Self::refuse), until [`abandon`](Self::abandon). What comes in then is waited for, but in no
+    /// [`totals`](Self::totals): those are of the records that were there before.
+    pub fn last_reservation(self: &Arc<Self>) -> Reservation {
+        Reservation::new(Arc::clone(self), true)
     }
 
     /// Bytes in all.

@@ -20,14 +20,17 @@ pub struct Reservation {
     room: Shares<Room>,
     waiter: Option<Arc<Waiter>>,
     held: usize,
+    /// See [`Room::last_reservation`].
+    last: bool,
 }
 
 impl Reservation {
-    pub(super) fn new(room: Arc<Room>) -> Self {
+    pub(super) fn new(room: Arc<Room>, last: bool) -> Self {
         Self {
             room: Shares::of(room),
             waiter: None,
             held: 0,
+            last,
         }
     }
 
@@ -42,7 +45,7 @@ impl Reservation {
     /// What [`Room::refuse`] was told, at once and for good.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
         let mut state = self.room.all().lock();
-        if let Some(failure) = &state.gate.refused {
+        if let Some(failure) = state.gate.refuses(self.last) {
             let failure = failure.clone();
             drop(state);
             self.release();
@@ -103,16 +106,17 @@ impl Reservation {
                 return result;
             }
             if let Some(permit) = flight.permit.take() {
-                permit.settle(Fate::Moved);
+                permit.settle(Fate::Uncounted);
             }
         }
         let mut state = self.room.all().lock();
-        if let Some(failure) = &state.gate.refused {
+        if let Some(failure) = state.gate.refuses(self.last) {
             let failure = failure.clone();
             drop(state);
             self.release();
             return Err(failure);
         }
+        let counted = state.gate.refused.is_none();
         state.used -= self.held;
         state.charge(bytes);
         let generation = state.ledger.accept();
@@ -129,6 +133,7 @@ impl Reservation {
             room: self.room.share(),
             bytes,
             generation,
+            counted,
             settled: false,
         });
         Ok(())
@@ -157,7 +162,7 @@ impl Reservation {
 
 impl Clone for Reservation {
     fn clone(&self) -> Self {
-        self.room.all().reservation()
+        Self::new(Arc::clone(self.room.all()), self.last)
     }
 }
 

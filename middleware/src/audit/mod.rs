@@ -32,25 +32,35 @@
 //! balance agree on its bucket. Buckets begin at multiples of their width (10 minutes) since the epoch. With `acks=0`
 //! *delivered* means *sent*. Outside of a retry layer a record counts once, inside of it each attempt does.
 //!
-//! # Reports
-//! [`report`](Audit::report) and [`tick`](Audit::tick) write a line to `tracing`: target `franking::audit`, level info,
-//! with the fields of [`Balance`].
+//! Of these are told besides: those that were *retried* (the engine had them more than once), *refused* (a layer further in
+//! did not let them through; they are not persisted) and *late* (their bucket should have been reported already), and the
+//! latency of what was delivered: mean, p95, p99 and maximum.
 //!
-//! - A bucket is written when it is over, 60 s have passed, and nothing in it is in flight: that line has `closed=true`,
-//!   and **the sum of all closed lines of a bucket is the truth about it**. Records that come later open it anew, and
-//!   their line adds to the first one. It stays open for its width and those 60 s at most, whatever timestamps say.
-//! - `report` writes all there is, now. What has records in flight is written with `closed=false`: only a picture,
-//!   repeated in a later line.
+//! # Reports
+//! A bucket is reported ([`Report`]) when it is over, 60 s have passed, and nothing in it is in flight. **The sum of all
+//! closed reports of a bucket is the truth about it.** Records that come later open it anew, and their report adds to the
+//! first one. It stays open for its width and those 60 s at most, whatever timestamps say.
+//!
+//! Reports go to `tracing` (target `franking::audit`, level info, with the fields of [`Report`]) and to every sink
+//! ([`AuditBuilder::sink`]): lines of a file that are chained by hashes ([`JsonLines`]), records of a topic ([`ToTopic`]), or
+//! your own [`ReportSink`].
+//!
+//! - **Nothing is lost** when a report fails: it leaves the audit when every sink said that it *was* written, and comes
+//!   again at each look until then. Its id stays the same, so that a collector knows it. While 4,096 reports wait, no
+//!   bucket is closed; they then fill up, and what finds no place is counted without topic and bucket.
+//! - [`report`](Audit::report) reports all there is, now. Of what has records in flight it writes a picture to `tracing`,
+//!   with `closed=false`, repeated in a later report.
 //! - There is no thread and no timer. The layer looks for buckets that are over when an outcome comes, at most every
 //!   10 s, on the thread that settles records. A producer that has fallen silent reports when it calls `tick` or
 //!   `report`, or when the last handle to the audit is dropped: then everything that is left is written.
-//! - Counts leave the balance when their line *was* written: a subscriber that panics loses none.
 //!
 //! # `prov-seq`
 //! The instance's n-th record to this topic, decimal, from 1: a reader finds gaps and duplicates. Gaps that are no loss:
 //! a record that a layer further in refused or that failed had its number. Threads that send to one topic at the same
 //! time get their numbers in the order in which they passed this layer, which need not be that of the offsets. It
-//! counts from 1 again with a new `Audit`, so read it together with `service.instance.id` in `prov-origin`.
+//! counts from 1 again with a new `Audit`, so read it together with `service.instance.id` in `prov-origin`. The origin
+//! of a forwarded record is another instance: there the number names its own, as `52@0b0c9b1e`
+//! ([`AuditBuilder::instance_id`]), and without one there is no number.
 //!
 //! # Limits
 //! At most 1,024 buckets are open and 1,024 topics are numbered ([`AuditBuilder::capacity`]), whatever timestamps and
@@ -58,15 +68,23 @@
 //! `prov-seq`. Negative timestamps and those of the far future are as good as others.
 //!
 //! # Cost
-//! No allocation beside the hook. 85 ns over an engine that does nothing: 26 for the hook, 20 for the clock, which is read
-//! once for all layers, and three atomic additions of 7.
-//! 130 KB for an audit, and a thread remembers up to 16 of the topics that it sent to last.
+//! No allocation beside the hook. Over an engine that does nothing 26 ns for the hook, 20 for the clock, which is read once
+//! for all layers, and four atomic additions of 7.
+//! 130 KB for an audit and 1.5 KB for each open bucket; a thread remembers up to 16 of the topics that it sent to last.
 
+mod balance;
+mod builder;
+mod cell;
+pub mod chain;
+mod latency;
 mod ledger;
-mod tally;
+mod lines;
+mod outbox;
+mod recent;
+mod report;
+mod to_topic;
 
 use std::{
-    cell::RefCell,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -77,16 +95,26 @@ use std::{
 
 use bytes::Bytes;
 use franking_core::{Failure, HeaderName, Interceptor, Outcome, Parts, Persistence, Topic};
+use uuid::Uuid;
 
+pub use self::{
+    balance::{Balance, Count},
+    builder::AuditBuilder,
+    latency::Latency,
+    lines::JsonLines,
+    outbox::{Receipt, ReportSink},
+    report::Report,
+    to_topic::ToTopic,
+};
 use self::{
+    cell::Cell,
     ledger::{ELSEWHERE, Ledger},
-    tally::Cell,
+    outbox::Outbox,
+    recent::Recent,
 };
 
 /// How often an outcome looks for buckets that are over, in seconds.
 const LOOK_EVERY: u64 = 10;
-/// How many topics a thread finds without a lock.
-const RECENT: usize = 16;
 
 /// Keeps the balance and stamps `prov-seq`. See the [module's documentation](self).
 ///
@@ -94,153 +122,22 @@ const RECENT: usize = 16;
 pub struct Audit {
     /// Tells the audits of a process apart in what a thread remembers.
     id: u64,
+    /// Tells the audits of the world apart in the ids of reports.
+    uuid: Uuid,
+    /// Whose records these are, as reports say it.
+    instance: Option<String>,
+    /// `@` and the instance, as it stands behind numbers.
+    at_instance: Option<String>,
+    instance_on_all: bool,
     sequence: HeaderName,
     width: i64,
     delay: i64,
     cells: Box<[Cell]>,
     ledger: Mutex<Ledger>,
+    outbox: Arc<Outbox>,
     born: Instant,
     /// When the next outcome shall look for buckets that are over, in seconds since `born`.
     look_at: AtomicU64,
-}
-
-/// What became of the records of one topic in one bucket of time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Balance {
-    /// The topic; `None` for what found no place, and for totals.
-    pub topic: Option<Topic>,
-    /// When the bucket begins, in milliseconds since the epoch; `None` for what found no place, and for totals.
-    pub bucket_start: Option<i64>,
-    /// Came into the layer.
-    pub attempted: Count,
-    /// Was acknowledged.
-    pub delivered: Count,
-    /// Failed, and is not in the topic.
-    pub not_persisted: Count,
-    /// Failed, and may be in the topic.
-    pub unknown: Count,
-    /// Has no outcome yet.
-    pub in_flight: Count,
-}
-
-/// A number of records, and the bytes of their keys and values.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Count {
-    /// How many.
-    pub records: u64,
-    /// Bytes of their keys and values; a record counts at most 4 GiB.
-    pub bytes: u64,
-}
-
-impl Balance {
-    /// Whether every record that was attempted has one outcome, or is in flight.
-    pub fn holds(&self) -> bool {
-        self.attempted == self.settled() + self.in_flight
-    }
-
-    fn settled(&self) -> Count {
-        self.delivered + self.not_persisted + self.unknown
-    }
-
-    fn is_empty(&self) -> bool {
-        self.attempted == Count::default() && self.settled() == Count::default()
-    }
-
-    fn add(&mut self, other: &Balance) {
-        self.attempted = self.attempted + other.attempted;
-        self.delivered = self.delivered + other.delivered;
-        self.not_persisted = self.not_persisted + other.not_persisted;
-        self.unknown = self.unknown + other.unknown;
-        self.in_flight = self.in_flight + other.in_flight;
-    }
-
-    fn write(&self, width: i64, closed: bool) {
-        tracing::info!(
-            target: "franking::audit",
-            topic = self.topic.as_deref(),
-            bucket_start = self.bucket_start,
-            bucket_millis = self.bucket_start.map(|_| width),
-            attempted = self.attempted.records,
-            attempted_bytes = self.attempted.bytes,
-            delivered = self.delivered.records,
-            delivered_bytes = self.delivered.bytes,
-            not_persisted = self.not_persisted.records,
-            not_persisted_bytes = self.not_persisted.bytes,
-            unknown = self.unknown.records,
-            unknown_bytes = self.unknown.bytes,
-            in_flight = self.in_flight.records,
-            in_flight_bytes = self.in_flight.bytes,
-            closed,
-            "balance"
-        );
-    }
-}
-
-impl std::ops::Add for Count {
-    type Output = Count;
-
-    fn add(self, other: Count) -> Count {
-        Count {
-            records: self.records + other.records,
-            bytes: self.bytes + other.bytes,
-        }
-    }
-}
-
-impl Count {
-    fn saturating_sub(self, other: Count) -> Count {
-        Count {
-            records: self.records.saturating_sub(other.records),
-            bytes: self.bytes.saturating_sub(other.bytes),
-        }
-    }
-}
-
-/// An [`Audit`] that differs from the default.
-#[derive(Clone, Debug)]
-pub struct AuditBuilder {
-    width: Duration,
-    delay: Duration,
-    capacity: usize,
-}
-
-impl AuditBuilder {
-    /// How much time a bucket covers; 10 minutes by default, 1 ms at least.
-    pub fn bucket(mut self, width: Duration) -> Self {
-        self.width = width;
-        self
-    }
-
-    /// How long after its end a bucket is written, so that late records are in it; 60 s by default.
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-
-    /// How many buckets can be open, and how many topics are numbered; 1,024 by default. A bucket takes 128 bytes.
-    pub fn capacity(mut self, buckets: usize) -> Self {
-        self.capacity = buckets;
-        self
-    }
-
-    /// Makes it.
-    pub fn build(self) -> Audit {
-        static IDS: AtomicU64 = AtomicU64::new(0);
-        // One more: for what finds no place.
-        let cells = self.capacity.min(u32::MAX as usize - 1) + 1;
-        Audit {
-            id: IDS.fetch_add(1, Ordering::Relaxed),
-            sequence: HeaderName::new("prov-seq").expect("a name of letters is a header's name"),
-            width: millis(self.width).max(1),
-            delay: millis(self.delay),
-            cells: (0..cells).map(|_| Cell::default()).collect(),
-            ledger: Mutex::new(Ledger::new(cells)),
-            born: Instant::now(),
-            look_at: AtomicU64::new(LOOK_EVERY),
-        }
-    }
 }
 
 impl Default for Audit {
@@ -250,23 +147,29 @@ impl Default for Audit {
 }
 
 impl Audit {
-    /// With buckets of 10 minutes, written 60 s after their end.
+    /// With buckets of 10 minutes, reported 60 s after their end, to `tracing`.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With other buckets.
+    /// With other buckets, or other sinks.
     pub fn builder() -> AuditBuilder {
-        AuditBuilder {
-            width: Duration::from_secs(600),
-            delay: Duration::from_secs(60),
-            capacity: 1024,
-        }
+        AuditBuilder::default()
+    }
+
+    /// Gives reports to this sink too: those of buckets that are closed from now on. At most 63 of them.
+    pub fn add_sink(&self, sink: impl ReportSink) {
+        self.outbox.add_sink(Arc::new(sink));
     }
 
     /// The balance of each topic and bucket that was not written yet, in their order.
     pub fn snapshot(&self) -> Vec<Balance> {
-        let mut balances = self.lock().balances(&self.cells);
+        let mut balances = {
+            let ledger = self.lock();
+            let mut balances = self.outbox.balances();
+            balances.extend(ledger.open_balances(&self.cells));
+            balances
+        };
         balances.sort_by(|a, b| (&a.topic, a.bucket_start).cmp(&(&b.topic, b.bucket_start)));
         balances
     }
@@ -276,70 +179,66 @@ impl Audit {
         self.lock().totals(&self.cells)
     }
 
-    /// Writes the buckets that are over, as outcomes do from time to time. For a producer that may fall silent.
+    /// How many reports wait for a sink that has not written them.
+    pub fn unwritten(&self) -> usize {
+        self.outbox.len()
+    }
+
+    /// Reports the buckets that are over, as outcomes do from time to time, and hands out again what was not written. For
+    /// a producer that may fall silent.
     pub fn tick(&self) {
-        let over = |end: i64, opened: i64, now: i64| {
+        self.close(|end, opened, now| {
             // Not longer than its width either, so that a wrong timestamp cannot keep it open.
             let closes = end.max(opened).min(opened.saturating_add(self.width));
             closes.saturating_add(self.delay) <= now
-        };
-        self.lock().close(&self.cells, self.width, now(), over);
-        self.write_closed();
+        });
+        self.outbox.write();
     }
 
-    /// Writes every bucket now: for the end of a producer, after its close.
+    /// Reports every bucket now: for the end of a producer, after its close.
     pub fn report(&self) {
-        let open = {
-            let mut ledger = self.lock();
-            ledger.close(&self.cells, self.width, now(), |_, _, _| true);
-            ledger.open_balances(&self.cells)
-        };
-        self.write_closed();
+        self.close(|_, _, _| true);
+        let open = self.lock().open_balances(&self.cells);
+        self.outbox.write();
         for balance in open {
-            balance.write(self.width, false);
+            report::trace(&self.picture(&balance));
         }
     }
 
-    /// With no lock held: a subscriber is somebody else's code, and may send records itself.
-    fn write_closed(&self) {
-        struct Writing<'a>(&'a Audit, Vec<Balance>);
-
-        impl Drop for Writing<'_> {
-            fn drop(&mut self) {
-                // Empty unless the subscriber panicked.
-                if !self.1.is_empty() {
-                    self.0.lock().closed.append(&mut self.1);
-                }
-            }
+    /// Moves what is over from the ledger to the outbox: at each moment it is in one of the two.
+    fn close(&self, over: impl Fn(i64, i64, i64) -> bool) {
+        let mut ledger = self.lock();
+        if self.outbox.is_full() {
+            return;
         }
+        for balance in ledger.close(&self.cells, self.width, now(), over) {
+            ledger.reports += 1;
+            let report = Report {
+                id: Some(format!("{}/{}", self.uuid, ledger.reports)),
+                closed: true,
+                ..self.picture(&balance)
+            };
+            self.outbox.push(ledger.reports, report, balance);
+        }
+    }
 
-        let closed = std::mem::take(&mut self.lock().closed);
-        let mut writing = Writing(self, closed);
-        while let Some(balance) = writing.1.last() {
-            balance.write(self.width, true);
-            writing.1.pop();
+    fn picture(&self, balance: &Balance) -> Report {
+        Report {
+            instance: self.instance.clone(),
+            ..Report::of(balance, self.width)
         }
     }
 
     /// Counts an attempt, and says where it was counted and its number.
     fn attempt(&self, topic: &Topic, at: i64, len: u32) -> (u32, Option<u64>) {
-        let index = recent_index(self.id, topic);
-        let known = RECENTLY.try_with(|recent| {
-            let recent = recent.borrow();
-            let entry = recent[index].as_ref()?;
-            let here = entry.audit == self.id
-                && entry.start <= at
-                && at < entry.end
-                && same(&entry.topic, topic);
-            if here {
-                self.attempt_at(entry, len)
-            } else {
-                None
-            }
+        let index = recent::index(self.id, topic);
+        let known = recent::look(index, |entry| {
+            let here = entry.is_for(self.id, topic, at);
+            here.then(|| self.attempt_at(entry, len)).flatten()
         });
         match known {
-            Ok(Some((cell, number))) => (cell, Some(number)),
-            _ => self.attempt_anywhere(topic, at, len, index),
+            Some((cell, number)) => (cell, Some(number)),
+            None => self.attempt_anywhere(topic, at, len, index),
         }
     }
 
@@ -372,7 +271,10 @@ impl Audit {
         let sequence = ledger.sequence(topic);
         let start = at.div_euclid(self.width).checked_mul(self.width);
         let found = match (&sequence, start) {
-            (Some(_), Some(start)) => ledger.open(topic, start),
+            (Some(_), Some(start)) => {
+                let reported_by = start.saturating_add(self.width).saturating_add(self.delay);
+                ledger.open(topic, start, reported_by)
+            }
             _ => None,
         };
         let cell = found.unwrap_or(ELSEWHERE);
@@ -395,10 +297,57 @@ impl Audit {
                 generation,
                 sequence,
             };
-            // Not at the end of a thread, when there is nothing to remember it in.
-            let _ = RECENTLY.try_with(|recent| recent.borrow_mut()[index] = Some(entry));
+            recent::remember(index, entry);
         }
         (cell, number)
+    }
+
+    /// Counts an outcome. What tells more of it comes first: once it is settled, its bucket may be closed.
+    fn settle(&self, ticket: &Ticket, outcome: &Outcome<'_>) {
+        let cell = &self.cells[ticket.cell as usize];
+        let mut full = false;
+        if outcome.attempts > 1 {
+            full |= cell.retried.add(ticket.len);
+        }
+        let settled = match outcome.result {
+            Ok(_) => {
+                let took = outcome.at.saturating_duration_since(ticket.started);
+                if cell.latency().add(took) {
+                    self.lock().carry_latency_over(&self.cells, ticket.cell);
+                }
+                &cell.delivered
+            }
+            Err(failure) => {
+                if outcome.attempts == 0 {
+                    full |= cell.refused.add(ticket.len);
+                }
+                match failure.persistence() {
+                    Persistence::NotPersisted => &cell.not_persisted,
+                    Persistence::Unknown => &cell.unknown,
+                }
+            }
+        };
+        full |= settled.add(ticket.len);
+        if full {
+            self.lock().carry_over(&self.cells, ticket.cell);
+        }
+    }
+
+    fn stamp(&self, record: &mut Parts, number: Option<u64>) {
+        let forwarded = record.history.as_ref().is_some_and(|h| h.is_forwarded());
+        let mut buffer = [0; 20];
+        match (number, &self.at_instance) {
+            (Some(number), Some(instance)) if forwarded || self.instance_on_all => {
+                let mut text = decimal(number, &mut buffer).to_vec();
+                text.extend_from_slice(instance.as_bytes());
+                record.headers.stamp(&self.sequence, &text);
+            }
+            (Some(number), _) if !forwarded => {
+                let text = decimal(number, &mut buffer);
+                record.headers.stamp(&self.sequence, text);
+            }
+            _ => drop(record.headers.remove(self.sequence.as_str())),
+        }
     }
 
     #[cold]
@@ -442,31 +391,13 @@ impl Interceptor for Audit {
             record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let (cell, number) = self.attempt(&record.topic, at, len);
-        match number {
-            Some(number) => {
-                let mut buffer = [0; 20];
-                let text = decimal(number, &mut buffer);
-                record.headers.stamp(&self.sequence, text);
-            }
-            None => {
-                record.headers.remove(self.sequence.as_str());
-            }
-        }
-        Ok(Ticket { cell, len })
+        self.stamp(record, number);
+        let started = record.now();
+        Ok(Ticket { started, cell, len })
     }
 
     fn on_outcome(&self, ticket: Ticket, outcome: &Outcome<'_>) {
-        let cell = &self.cells[ticket.cell as usize];
-        let tally = match outcome.result {
-            Ok(_) => &cell.delivered,
-            Err(failure) => match failure.persistence() {
-                Persistence::NotPersisted => &cell.not_persisted,
-                Persistence::Unknown => &cell.unknown,
-            },
-        };
-        if tally.add(ticket.len) {
-            self.lock().carry_over(&self.cells, ticket.cell);
-        }
+        self.settle(&ticket, outcome);
         let now = outcome.at.saturating_duration_since(self.born).as_secs();
         let due = self.look_at.load(Ordering::Relaxed);
         if now >= due {
@@ -475,39 +406,12 @@ impl Interceptor for Audit {
     }
 }
 
-/// Where a record was counted, and with how many bytes: what travels with it to its outcome.
+/// Where a record was counted, with how many bytes, and since when: what travels with it to its outcome.
 #[derive(Debug)]
 pub struct Ticket {
+    started: Instant,
     cell: u32,
     len: u32,
-}
-
-/// Where a thread counted a record to this topic last.
-struct Recent {
-    audit: u64,
-    topic: Topic,
-    start: i64,
-    end: i64,
-    cell: u32,
-    generation: u64,
-    sequence: Arc<AtomicU64>,
-}
-
-thread_local! {
-    static RECENTLY: RefCell<[Option<Recent>; RECENT]> = const { RefCell::new([const { None }; RECENT]) };
-}
-
-/// Topics of one service mostly differ in length, or at the end or in the middle.
-fn recent_index(audit: u64, topic: &str) -> usize {
-    let bytes = topic.as_bytes();
-    let byte = |at: usize| bytes.get(at).map_or(0, |byte| usize::from(*byte));
-    let mixed = bytes.len() * 7 + byte(bytes.len() / 2) * 5 + byte(bytes.len().wrapping_sub(1));
-    (mixed + audit as usize) % RECENT
-}
-
-/// Mostly it is one and the same name, and no look at its letters is needed.
-fn same(known: &str, topic: &str) -> bool {
-    std::ptr::eq(known, topic) || known == topic
 }
 
 fn decimal(number: u64, buffer: &mut [u8; 20]) -> &[u8] {

@@ -85,9 +85,12 @@
 
 mod backoff;
 mod budget;
+#[cfg(all(test, loom))]
+mod model;
 mod order;
 mod runtime;
 mod stats;
+mod sync;
 mod waiting;
 
 use std::{

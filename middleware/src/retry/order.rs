@@ -23,18 +23,16 @@
 use std::{
     cell::Cell,
     ptr,
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
-    },
-    thread,
+    sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     time::{Duration, Instant},
 };
 
 use franking_core::Parts;
 
+use super::sync::{AtomicU64, local, thread};
+
 /// Sends that are remembered: at least as many as `buffer.memory` holds by default. 512 KiB.
-const REMEMBERED: u64 = 1 << 16;
+const REMEMBERED: u64 = if cfg!(all(test, loom)) { 4 } else { 1 << 16 };
 
 /// How long a sender lets a resend of its lane go first, and how long a resend waits for a sender to note its lane. It
 /// takes microseconds, unless a hook that runs within the resend blocks, perhaps on what this very sender holds: then
@@ -147,7 +145,7 @@ impl Sends {
             .resending
             .compare_exchange(0, u64::from(lane.0), SeqCst, Relaxed);
         turn.is_ok().then(|| {
-            HERE.set(ptr::from_ref(self).addr());
+            HERE.with(|here| here.set(ptr::from_ref(self).addr()));
             Resending { sends: self, lane }
         })
     }
@@ -172,7 +170,7 @@ impl Sends {
     #[cold]
     fn let_pass(&self, lane: Lane) {
         // A hook within the resend may send.
-        if HERE.get() == ptr::from_ref(self).addr() {
+        if HERE.with(Cell::get) == ptr::from_ref(self).addr() {
             return;
         }
         let since = Instant::now();
@@ -182,7 +180,7 @@ impl Sends {
     }
 }
 
-thread_local! {
+local! {
     /// The address of the [`Sends`] that this thread is resending for.
     static HERE: Cell<usize> = const { Cell::new(0) };
 }
@@ -234,7 +232,7 @@ impl Resending<'_> {
 
 impl Drop for Resending<'_> {
     fn drop(&mut self) {
-        HERE.set(0);
+        HERE.with(|here| here.set(0));
         self.sends.resending.store(0, SeqCst);
     }
 }
@@ -261,7 +259,7 @@ fn mix(hash: u64, word: u64) -> u64 {
     product as u64 ^ (product >> 64) as u64
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use franking_core::Record;
 

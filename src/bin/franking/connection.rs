@@ -21,6 +21,30 @@ pub(crate) struct Connection {
     properties: Vec<String>,
 }
 
+/// The one topic of a command that reads, with or without the option's name before it. Whether it must be there is for the
+/// command to say, with a group of [`OneTopic::IDS`].
+#[derive(clap::Args)]
+#[group(multiple = false)]
+pub(crate) struct OneTopic {
+    /// The topic to read
+    #[arg(value_name = "TOPIC")]
+    topic: Option<String>,
+    /// The topic to read
+    #[arg(short = 't', long = "topic", value_name = "TOPIC", id = "named topic")]
+    named: Option<String>,
+}
+
+impl OneTopic {
+    /// Its arguments.
+    pub(crate) const IDS: [&str; 2] = ["topic", "named topic"];
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        let topic = self.topic.as_ref().or(self.named.as_ref());
+        topic.map_or("", String::as_str)
+    }
+}
+
 impl Connection {
     /// The file's properties, over them those of the command line.
     pub(crate) fn properties(&self) -> Result<Properties, BoxError> {

@@ -6,12 +6,14 @@ use std::{io, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
+mod audit;
 mod bench;
 mod connection;
 mod demo;
 mod reading;
 mod send;
 mod stack;
+mod stop;
 mod tail;
 mod terminal;
 mod text;
@@ -39,6 +41,8 @@ Examples:
                                  a record for each line; it ends with what became of them
   franking tail -b localhost:9092 -t orders --from -10
                                  the last records: who wrote them, when, in which trace
+  franking audit -b localhost:9092 orders
+                                 what is missing in a topic, doubled or late, by who wrote it
   franking stack                 the layers that every record passes, and why they stand in this order
   franking bench --bootstrap localhost:9092 --topic bench --client rdkafka --stack full
 
@@ -52,6 +56,8 @@ enum Command {
     Send(send::Args),
     /// Follow a topic: records with who wrote them, when, in which trace, after which hops
     Tail(tail::Args),
+    /// Hold what is stored in a topic against what its writers numbered and reported: missing, doubled, late
+    Audit(audit::Args),
     /// Print the default stack: which layers a record passes, and why they stand in this order
     Stack(stack::Args),
     /// Measure what a record costs this process, with and without layers, beside a peer
@@ -63,6 +69,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Send(args) => send::run(&args),
         Command::Tail(args) => tail::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Stack(args) => stack::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

@@ -166,6 +166,22 @@ impl RdkafkaEngine {
         })
     }
 
+    /// A handle for what is said last, as the reports of an audit: it still takes records when the engine was closed, until
+    /// its time to close is over. They are in none of the counts that closing answers with.
+    pub fn last_handle(&self) -> Self {
+        Self {
+            reservation: self.shared.room.last_reservation(),
+            ..self.clone()
+        }
+    }
+
+    /// Runs this when the engine was closed and every record has its outcome, on the engine's thread: time to send the
+    /// last records through a [`last_handle`](Self::last_handle). Where the time to close ran out, it runs when nothing can
+    /// be sent any more. An engine that is not closed but left by its handles runs nothing.
+    pub fn before_end(&self, run: impl Fn() + Send + Sync + 'static) {
+        self.shared.add_last_words(Arc::new(run));
+    }
+
     /// librdkafka's latest statistics; `None` until the first came (`statistics.interval.ms`, off by default).
     pub fn statistics(&self) -> Option<Statistics> {
         self.shared.statistics()

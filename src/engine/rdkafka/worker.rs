@@ -50,7 +50,11 @@ pub(super) struct Shared {
     slow_hooks: AtomicU64,
     statistics: Mutex<Option<Statistics>>,
     ending: Mutex<Ending>,
+    last_words: Mutex<Vec<LastWords>>,
 }
+
+/// Sends what is to be said about all other records.
+type LastWords = Arc<dyn Fn() + Send + Sync>;
 
 /// How the engine ends.
 #[derive(Default)]
@@ -79,6 +83,21 @@ impl Shared {
             slow_hooks: AtomicU64::new(0),
             statistics: Mutex::default(),
             ending: Mutex::default(),
+            last_words: Mutex::default(),
+        }
+    }
+
+    pub(super) fn add_last_words(&self, words: LastWords) {
+        lock(&self.last_words).push(words);
+    }
+
+    /// With no lock held: they send records and write files.
+    fn say_last_words(&self) {
+        let all = lock(&self.last_words).clone();
+        for words in all {
+            if catch_unwind(AssertUnwindSafe(|| words())).is_err() {
+                error!("what an engine was to say last panicked");
+            }
         }
     }
 
@@ -366,6 +385,27 @@ fn poll(shared: &Shared, client: &Client<InFlight>, timeout: Duration) -> bool {
 /// Delivers what is outstanding until the deadline, then settles the rest as librdkafka knows it.
 fn wind_up(shared: &Arc<Shared>, client: &Client<InFlight>, deadline: Instant) {
     let _hurry = Hurry::start(shared);
+    if deliver(shared, client, deadline) {
+        // Every record has its outcome: there is time to report it, and to deliver the reports.
+        shared.say_last_words();
+        deliver(shared, client, deadline);
+    }
+    shared.room.abandon();
+    let grace = Instant::now() + PURGE_GRACE;
+    let purges = shared.room.outstanding() > 0;
+    while shared.room.outstanding() > 0 && Instant::now() < grace {
+        // Again and again: a record may come out of a queue that was purged before it went in.
+        client.purge();
+        while poll(shared, client, Duration::from_millis(10)) && Instant::now() < grace {}
+    }
+    if purges {
+        // Nothing can be sent any more, but what was purged can be reported elsewhere.
+        shared.say_last_words();
+    }
+}
+
+/// Whether nothing is outstanding before the deadline.
+fn deliver(shared: &Shared, client: &Client<InFlight>, deadline: Instant) -> bool {
     while shared.room.outstanding() > 0 {
         // A second close may have brought the deadline forward.
         let deadline = shared
@@ -374,17 +414,11 @@ fn wind_up(shared: &Arc<Shared>, client: &Client<InFlight>, deadline: Instant) {
             .map_or(deadline, |(deadline, _)| deadline);
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            break;
+            return false;
         }
         poll(shared, client, left.min(Duration::from_millis(20)));
     }
-    shared.room.abandon();
-    let deadline = Instant::now() + PURGE_GRACE;
-    while shared.room.outstanding() > 0 && Instant::now() < deadline {
-        // Again and again: a record may come out of a queue that was purged before it went in.
-        client.purge();
-        while poll(shared, client, Duration::from_millis(10)) && Instant::now() < deadline {}
-    }
+    true
 }
 
 /// Tells those who wait for the end.

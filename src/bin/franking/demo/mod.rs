@@ -397,14 +397,15 @@ async fn pay_orders(
     let mut waiting = Vec::new();
     for (n, read) in orders.iter().enumerate() {
         let order: Order = serde_json::from_slice(&read.value)?;
+        let came_in = read.provenance().trace.map(|trace| trace.context());
         if n == 0 {
             cluster.break_disk(REFUSED);
             // Alone, so that it meets all of it.
-            let outcome = shop::pay(&payment.producer, &order, &read.carrier()).await;
+            let outcome = shop::pay(&payment.producer, &order, came_in).await;
             story.payments = settle(vec![outcome]).await;
             cluster.heal();
         } else {
-            waiting.push(shop::pay(&payment.producer, &order, &read.carrier()).await);
+            waiting.push(shop::pay(&payment.producer, &order, came_in).await);
         }
     }
     story.retried = Retried {
@@ -472,7 +473,7 @@ fn look_back(story: &mut Story, orders: &[Read], payments: &[Read]) -> Result<()
     });
 
     // The one that was sent twice.
-    let first = |read: &&Read| read.header("prov-seq") == Some("1");
+    let first = |read: &&Read| read.headers.get_str("prov-seq") == Some("1");
     let Some(read) = payments.iter().find(first) else {
         return Ok(());
     };

@@ -1,11 +1,14 @@
 //! A consumer that knows nothing but what it reads: addresses, names of topics, and Kafka's records.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use franking::{Headers, middleware::origin};
+use franking::{
+    Headers,
+    provenance::{Provenance, Writer, Writers},
+};
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
@@ -29,23 +32,14 @@ pub(super) struct Read {
 }
 
 impl Read {
-    /// The last header of this name, as text.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get_str(name)
-    }
-
-    /// All headers that are text, as OpenTelemetry's propagators take them.
-    pub(super) fn carrier(&self) -> HashMap<String, String> {
-        let text = |value: Option<&[u8]>| String::from_utf8(value?.to_vec()).ok();
-        self.headers
-            .iter()
-            .filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
-            .collect()
+    /// What its headers say.
+    pub(super) fn provenance(&self) -> Provenance<'_> {
+        Provenance::read(&self.headers)
     }
 
     /// The trace that it was sent in.
-    pub(super) fn trace(&self) -> Option<&str> {
-        self.header("traceparent")?.get(3..35)
+    pub(super) fn trace(&self) -> Option<u128> {
+        Some(self.provenance().trace?.trace_id)
     }
 }
 
@@ -110,7 +104,7 @@ pub(super) struct Learned {
     /// `service.instance.id`, from `prov-origin`.
     pub(super) instance: String,
     pub(super) records: u64,
-    /// Records whose `prov-id` was read before.
+    /// Records whose `prov-seq` was read before.
     pub(super) duplicates: u64,
     /// Numbers that are missing below the highest `prov-seq`.
     pub(super) missing: Vec<u64>,
@@ -130,44 +124,33 @@ pub(super) struct Learned {
 
 /// Sums up the headers, one entry for each topic and writing instance.
 pub(super) fn learn(topics: &[(&str, &[Read])]) -> Vec<Learned> {
-    let mut writers: BTreeMap<(String, String), Tally> = BTreeMap::new();
+    let mut numbers = Writers::new();
+    let mut tallies: BTreeMap<(String, String), Tally> = BTreeMap::new();
     for (topic, records) in topics {
         for record in *records {
-            let origin = origin::parse(record.header("prov-origin").unwrap_or_default());
-            let attribute = |name: &str| {
-                origin
-                    .iter()
-                    .find(|(key, _)| key == name)
-                    .map_or("?", |(_, value)| value.as_str())
-            };
-            let instance = attribute("service.instance.id").to_owned();
-            writers
+            let read = record.provenance();
+            numbers.see(topic, &read);
+            let instance = read.instance().unwrap_or("?").to_owned();
+            tallies
                 .entry(((*topic).to_owned(), instance))
-                .or_insert_with(|| Tally {
-                    who: format!(
-                        "{}/{} {}",
-                        attribute("service.namespace"),
-                        attribute("service.name"),
-                        attribute("service.version")
-                    ),
-                    ..Tally::default()
-                })
-                .add(record);
+                .or_default()
+                .add(record, &read);
         }
     }
-    writers
-        .into_iter()
-        .map(|((topic, instance), tally)| tally.learned(topic, instance))
-        .collect()
+    let learned = tallies.into_iter().map(|((topic, instance), tally)| {
+        let writer = numbers
+            .iter()
+            .find(|writer| (writer.topic(), writer.instance()) == (&*topic, &*instance));
+        tally.learned(topic.clone(), instance.clone(), writer)
+    });
+    learned.collect()
 }
 
 #[derive(Default)]
 struct Tally {
     who: String,
     records: u64,
-    ids: BTreeSet<String>,
-    numbers: BTreeSet<u64>,
-    traces: BTreeSet<String>,
+    traces: BTreeSet<u128>,
     times: BTreeSet<u64>,
     header_bytes: u64,
     payload_bytes: u64,
@@ -175,35 +158,43 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, record: &Read) {
+    fn add(&mut self, record: &Read, read: &Provenance<'_>) {
+        if self.records == 0 {
+            self.who = format!(
+                "{}/{} {}",
+                read.namespace().unwrap_or("?"),
+                read.service().unwrap_or("?"),
+                read.origin.get("service.version").unwrap_or("?")
+            );
+        }
         self.records += 1;
         self.header_bytes += record.headers.wire().len() as u64;
         self.payload_bytes += (record.key.len() + record.value.len()) as u64;
-        let id = record.header("prov-id");
-        let number = record.header("prov-seq").and_then(|n| n.parse().ok());
-        let (Some(id), Some(millis), Some(number), Some(trace)) =
-            (id, id.and_then(millis), number, record.trace())
-        else {
+        let (Some(millis), Some(trace), Some(_)) = (
+            read.id.and_then(|id| id.millis()),
+            &read.trace,
+            &read.sequence,
+        ) else {
             self.unreadable += 1;
             return;
         };
-        self.ids.insert(id.to_owned());
         self.times.insert(millis);
-        self.numbers.insert(number);
-        self.traces.insert(trace.to_owned());
+        self.traces.insert(trace.trace_id);
     }
 
-    fn learned(self, topic: String, instance: String) -> Learned {
-        let last = self.numbers.last().copied().unwrap_or(0);
+    fn learned(self, topic: String, instance: String, writer: Option<Writer<'_>>) -> Learned {
+        // It reads from the beginning, so that those below the first are missing too.
+        let missing = writer.into_iter().flat_map(|writer| {
+            let before = 1..=writer.first() - 1;
+            std::iter::once(before).chain(writer.gaps()).flatten()
+        });
         Learned {
             topic,
             who: self.who,
             instance,
             records: self.records,
-            duplicates: self.records - self.unreadable - self.ids.len() as u64,
-            missing: (1..=last)
-                .filter(|number| !self.numbers.contains(number))
-                .collect(),
+            duplicates: writer.map_or(0, |writer| writer.duplicates()),
+            missing: missing.collect(),
             first_ms: self.times.first().copied().unwrap_or(0),
             last_ms: self.times.last().copied().unwrap_or(0),
             traces: self.traces.len() as u64,
@@ -212,14 +203,6 @@ impl Tally {
             unreadable: self.unreadable,
         }
     }
-}
-
-/// The time in a UUIDv7: its first 48 bits.
-fn millis(id: &str) -> Option<u64> {
-    let digits: String = id.chars().filter(|&c| c != '-').take(12).collect();
-    (id.len() == 36 && id.as_bytes()[14] == b'7')
-        .then(|| u64::from_str_radix(&digits, 16).ok())
-        .flatten()
 }
 
 #[cfg(test)]

@@ -1,13 +1,10 @@
 //! The shop: two services as their teams would write them.
 //!
-//! This file is the application. It knows a producer of orders, a producer of payments, and Kafka's headers of a trace. It
+//! This file is the application. It knows a producer of orders, a producer of payments, and the trace that a record came in. It
 //! names no layer: what provenance its records carry is not its business.
 
-use std::collections::HashMap;
-
 use franking::{Delivery, Producer, ProducerRecord, SendError};
-use opentelemetry::propagation::TextMapPropagator as _;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry::Context;
 use serde::{Deserialize, Serialize};
 use tracing::{Instrument as _, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
@@ -52,11 +49,13 @@ pub(super) async fn take_order(
 pub(super) async fn pay(
     producer: &Producer<String, Payment>,
     order: &Order,
-    headers: &HashMap<String, String>,
+    came_in: Option<Context>,
 ) -> Result<Delivery, SendError> {
     let handling = info_span!("pay order", order = order.id);
-    // Without OpenTelemetry there is no trace to go on with, and the order is paid all the same.
-    let _ = handling.set_parent(TraceContextPropagator::new().extract(headers));
+    if let Some(context) = came_in {
+        // Without OpenTelemetry there is no trace to go on with, and the order is paid all the same.
+        let _ = handling.set_parent(context);
+    }
     async {
         let payment = Payment {
             order: order.id,

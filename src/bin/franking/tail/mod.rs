@@ -6,21 +6,24 @@ use std::{
     time::Duration,
 };
 
+use clap::ArgGroup;
+
 use crate::{
     BoxError,
-    connection::Connection,
+    connection::{Connection, OneTopic},
     reading::{From, Reading, Record},
+    stop,
 };
 
 mod filter;
 mod json;
-mod stop;
 mod summary;
 mod telling;
 
 use filter::Filter;
 use summary::Summary;
 use telling::Teller;
+pub(crate) use telling::clock;
 
 const HELP: &str = "\
 Examples:
@@ -55,13 +58,15 @@ Exit codes:
 
 /// Arguments of `franking tail`.
 #[derive(clap::Args)]
-#[command(after_help = HELP)]
+#[command(
+    after_help = HELP,
+    group = ArgGroup::new("what").args(OneTopic::IDS).required(true)
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     connection: Connection,
-    /// The topic to read
-    #[arg(short, long)]
-    topic: String,
+    #[command(flatten)]
+    topic: OneTopic,
     /// Where to begin
     #[arg(
         long,
@@ -107,7 +112,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, BoxError> {
     let filter = Filter::new(&args.filter)?;
     let properties = args.connection.properties()?;
     let stop = stop::hear()?;
-    let mut reading = Reading::start(&properties, &args.topic, &args.partitions, args.from)?;
+    let mut reading = Reading::start(&properties, args.topic.name(), &args.partitions, args.from)?;
     let whole = args.from == From::Beginning && args.partitions.is_empty();
     let mut summary = Summary::new(whole);
     let stdout = io::stdout();

@@ -1,4 +1,4 @@
-//! What ends the reading from outside.
+//! What ends a command from outside: signals, and a pipe that nobody reads.
 
 use std::{
     io,
@@ -14,17 +14,17 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// A signal that came, as the exit code that tells of it.
 #[derive(Clone, Default)]
-pub(super) struct Stop(Arc<AtomicU8>);
+pub(crate) struct Stop(Arc<AtomicU8>);
 
 impl Stop {
-    pub(super) fn asked(&self) -> Option<u8> {
+    pub(crate) fn asked(&self) -> Option<u8> {
         Some(self.0.load(SeqCst)).filter(|code| *code > 0)
     }
 }
 
 /// From here on SIGINT and SIGTERM do not end the process by themselves, but a second one ends it at once: the first may
 /// not be looked at while a pipe that nobody reads is full.
-pub(super) fn hear() -> io::Result<Stop> {
+pub(crate) fn hear() -> io::Result<Stop> {
     let stop = Stop::default();
     let hears = stop.clone();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -54,7 +54,7 @@ pub(super) fn hear() -> io::Result<Stop> {
 }
 
 /// Whether nobody reads what is printed any more. Without a look nobody would know before the next record comes.
-pub(super) fn is_closed(stdout: &io::Stdout) -> bool {
+pub(crate) fn is_closed(stdout: &io::Stdout) -> bool {
     let mut looked_at = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
     let gone = PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL;
     match poll(&mut looked_at, PollTimeout::ZERO) {

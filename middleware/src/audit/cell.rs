@@ -1,8 +1,14 @@
 //! The counters that every record touches.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
-use super::Count;
+use super::latency::Counting;
+
+/// Tallies of a cell; the last is that of attempts.
+pub(super) const COLUMNS: usize = 6;
 
 const BYTES: u32 = 40;
 const BYTES_MASK: u64 = (1 << BYTES) - 1;
@@ -10,12 +16,16 @@ const BYTES_MASK: u64 = (1 << BYTES) - 1;
 /// up: that would take 128 records of 4 GiB, or 8 million others, meanwhile.
 const NEARLY_FULL: u64 = 1 << 63 | 1 << (BYTES - 1);
 
-/// Records (24 bits) and their bytes (40 bits) in one word: one atomic addition instead of two, and never one without
-/// the other. What does not fit is carried over to the ledger.
+/// Records (24 bits) and a sum (40 bits: their bytes, or microseconds) in one word: one atomic addition instead of two, and
+/// never one without the other. What does not fit is carried over to the ledger.
 #[derive(Default)]
 pub(super) struct Tally(AtomicU64);
 
 impl Tally {
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Counts a record; true if the tally must be carried over.
     pub(super) fn add(&self, len: u32) -> bool {
         let one = (1 << BYTES) + u64::from(len);
@@ -24,21 +34,18 @@ impl Tally {
         before.wrapping_add(one) & NEARLY_FULL != 0
     }
 
-    pub(super) fn read(&self) -> Count {
-        count(self.0.load(Ordering::SeqCst))
+    pub(super) fn read(&self) -> (u64, u64) {
+        parts(self.0.load(Ordering::SeqCst))
     }
 
     /// Empties it. Only under the ledger's lock, under which its readers are.
-    pub(super) fn take(&self) -> Count {
-        count(self.0.swap(0, Ordering::SeqCst))
+    pub(super) fn take(&self) -> (u64, u64) {
+        parts(self.0.swap(0, Ordering::SeqCst))
     }
 }
 
-fn count(word: u64) -> Count {
-    Count {
-        records: word >> BYTES,
-        bytes: word & BYTES_MASK,
-    }
+fn parts(word: u64) -> (u64, u64) {
+    (word >> BYTES, word & BYTES_MASK)
 }
 
 /// The balance of one bucket. Senders and the engine's thread write to cache lines of their own.
@@ -56,6 +63,10 @@ pub(super) struct Settled {
     pub(super) delivered: Tally,
     pub(super) not_persisted: Tally,
     pub(super) unknown: Tally,
+    pub(super) retried: Tally,
+    pub(super) refused: Tally,
+    /// Made when the cell is used first: of 1,024 cells mostly a few are.
+    latency: OnceLock<Box<Counting>>,
 }
 
 impl std::ops::Deref for Cell {
@@ -84,14 +95,25 @@ impl Cell {
         self.generation.fetch_add(1, Ordering::SeqCst);
     }
 
-    pub(super) fn tallies(&self) -> [&Tally; 4] {
-        // What is settled first: so no reader sees an outcome without its attempt.
+    /// What is settled first: so no reader sees an outcome without its attempt. See [`COLUMNS`].
+    pub(super) fn tallies(&self) -> [&Tally; COLUMNS] {
         [
             &self.delivered,
             &self.not_persisted,
             &self.unknown,
+            &self.retried,
+            &self.refused,
             &self.attempted,
         ]
+    }
+
+    pub(super) fn latency(&self) -> &Counting {
+        self.settled.latency.get_or_init(Box::default)
+    }
+
+    /// The latencies, if there are any.
+    pub(super) fn known_latency(&self) -> Option<&Counting> {
+        self.settled.latency.get().map(|counting| &**counting)
     }
 }
 
@@ -106,19 +128,12 @@ mod tests {
             assert!(!tally.add(1));
         }
         assert!(tally.add(1));
-        assert_eq!(
-            tally.take(),
-            Count {
-                records: 1 << 23,
-                bytes: 1 << 23
-            }
-        );
+        assert_eq!(tally.take(), (1 << 23, 1 << 23));
         for _ in 0..128 {
             assert!(!tally.add(u32::MAX));
         }
         assert!(tally.add(u32::MAX));
-        assert_eq!(tally.read().records, 129);
-        assert_eq!(tally.read().bytes, 129 * u64::from(u32::MAX));
+        assert_eq!(tally.read(), (129, 129 * u64::from(u32::MAX)));
     }
 
     #[test]
