@@ -73,4 +73,8 @@ mod guides {
     struct Layers;
     #[doc = include_str!("../docs/moving.md")]
     struct Moving;
+    #[doc = include_str!("../docs/provenance.md")]
+    struct AcrossAnOrganisation;
+    #[doc = include_str!("../docs/traces.md")]
+    struct Traces;
 }
