@@ -135,8 +135,7 @@ fn hops_go_then_the_state_then_nothing() {
             ("prov-path", hops),
         ];
         let headers = headers.map(|(name, value)| (name, Some(value.as_bytes())));
-        let record = Record::new("out").forward(ConsumerRecord::new("orders", 0, 9, headers));
-        record
+        Record::new("out").forward(ConsumerRecord::new("orders", 0, 9, headers))
     };
     let hops = |n: usize| vec!["shop/service-with-a-name@some.topic-3:184467"; n].join(";");
     let size = |parts: &Parts| {
