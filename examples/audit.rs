@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let origin = Origin::new("web-shop")?;
     let audit = Audit::builder()
         .bucket(Duration::from_secs(60))
-        .instance(origin.instance_id())
+        .instance_id(origin.instance_id())
         // Nobody deletes the files that were rotated.
         .sink(JsonLines::open(file)?.rotate_at(64 << 20))
         .build();

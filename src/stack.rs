@@ -6,7 +6,7 @@ use franking_core::{Intercepted, InterceptorLayer};
 use franking_middleware::{
     audit::Audit,
     metrics::Metrics,
-    origin::Origin,
+    origin::{Origin, OriginError},
     retry::{Retry, RetryLayer},
     trace::Trace,
 };
@@ -68,7 +68,7 @@ const LAYERS: [Described; 5] = [
     },
     Described {
         layer: "origin",
-        does: "stamps prov-id and prov-origin: which record this is, and who wrote it",
+        does: "stamps prov-id and prov-origin: which record this is, and who wrote it; prov-path on what goes on",
         why_here: "before any other stamp of ours, for it removes prov-* headers that the application set itself",
     },
     Described {
@@ -91,13 +91,27 @@ const LAYERS: [Described; 5] = [
 impl DefaultStack {
     /// The stack for a service of this origin.
     pub fn new(origin: Origin) -> Self {
+        let mut audit = Audit::builder()
+            .instance_id(origin.instance_id())
+            .names(origin.names().clone());
+        if origin.keeps_present() {
+            audit = audit.instance_on_all();
+        }
         Self {
             trace: Arc::new(Trace::global()),
-            audit: Arc::new(Audit::builder().instance(origin.instance_id()).build()),
             origin: Arc::new(origin),
+            audit: Arc::new(audit.build()),
             metrics: Arc::new(Metrics::global()),
             retry: RetryLayer::new(),
         }
+    }
+
+    /// The stack for the service that `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` name.
+    ///
+    /// # Errors
+    /// As [`Origin::from_env`].
+    pub fn from_env() -> Result<Self, OriginError> {
+        Ok(Self::new(Origin::from_env()?))
     }
 
     /// What stands in it, outermost first, and why: what `franking stack` prints.
@@ -130,7 +144,8 @@ impl<T> DefaultStack<T> {
         self
     }
 
-    /// Audits with this audit, which other producers may share.
+    /// Audits with this audit, which other producers may share. For forwarded records it has to know whose instance it
+    /// numbers for: [`AuditBuilder::instance_id`](franking_middleware::audit::AuditBuilder::instance_id).
     pub fn with_audit(mut self, audit: Arc<Audit>) -> Self {
         self.audit = audit;
         self

@@ -471,7 +471,7 @@ fn a_file_of_reports_is_read_and_verified() {
     let _ = std::fs::remove_file(&file.0);
     for instance in ["one", "two", "three"] {
         let lines = JsonLines::open(&file.0).unwrap();
-        let audit = Arc::new(Audit::builder().instance(instance).sink(lines).build());
+        let audit = Arc::new(Audit::builder().instance_id(instance).sink(lines).build());
         let origin = Origin::builder()
             .service_name("checkout")
             .instance_id(instance);

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Instant};
 use smallvec::SmallVec;
 
 use crate::{
-    Code, Delivery, Failed, Failure, Hook, Outcome, Parts, Persistence, Placed, RecordMetadata,
-    Recover, SendError, Snapshot, View,
+    Code, Delivery, Failed, Failure, History, Hook, Outcome, Parts, Persistence, Placed, Record,
+    RecordMetadata, Recover, SendError, Snapshot, View,
     delivery::{Promise, Slots},
     guard::guarded,
     room::{Fate, Permit},
@@ -23,6 +23,8 @@ pub struct Flight {
     pub(crate) promise: Option<Promise>,
     pub(crate) permit: Option<Permit>,
     pub(crate) attempts: u32,
+    /// What the record was made of: kept here, so that it comes back with the record whatever an engine keeps of that.
+    pub(crate) history: Option<Box<History>>,
 }
 
 pub(crate) enum Frame {
@@ -164,7 +166,8 @@ impl Flight {
                     guarded(|| hook.on_outcome(&outcome));
                 }
                 Frame::Recover(recover, ticket) => {
-                    let failed = Failed::new(record.into_record(), failure, self, ticket);
+                    let record = self.rebuild(record);
+                    let failed = Failed::new(record, failure, self, ticket);
                     guarded(|| recover.recover(failed));
                     return None;
                 }
@@ -173,10 +176,20 @@ impl Flight {
         if let Some(promise) = self.promise.take()
             && !promise.is_abandoned()
         {
-            let record = record.into_record();
+            let record = self.rebuild(record);
             promise.resolve(Err(SendError::giving_back(failure, record, self.attempts)));
         }
         self.permit.take()
+    }
+
+    /// The record as it was sent, and what it was made of. If it is sent again, that is another send.
+    fn rebuild(&mut self, record: impl Snapshot) -> Record {
+        let mut record = record.into_record();
+        record.started = None;
+        if let Some(history) = self.history.take() {
+            record.history = Some(history);
+        }
+        record
     }
 }
 

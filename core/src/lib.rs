@@ -39,11 +39,13 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+
 mod delivery;
 mod error;
 mod flight;
 mod guard;
 mod headers;
+mod history;
 mod interceptor;
 mod metadata;
 #[cfg(all(test, loom))]
@@ -69,6 +71,7 @@ pub use self::{
     flight::Flight,
     guard::hooks_panicked,
     headers::{HeaderName, HeaderValue, Headers, InvalidHeaderName, Iter as HeadersIter},
+    history::{ConsumerRecord, History},
     interceptor::{Intercepted, Interceptor, InterceptorLayer},
     metadata::{Placed, RecordMetadata},
     outcome::{HeaderList, HeadersView, Hook, Outcome, Snapshot, View},

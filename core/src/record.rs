@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Code, Delivery, Failure, Headers, Placed, Recover, Slots, Topic, View, clock,
+    Code, Delivery, Failure, Headers, History, Placed, Recover, Slots, Topic, View, clock,
     flight::{Flight, Frame},
     outcome::{HeadersView, Hook, Snapshot},
 };
@@ -34,6 +34,8 @@ pub struct Parts {
     pub headers: Headers,
     /// When the send began, once somebody asked with [`now`](Self::now).
     pub started: Option<Instant>,
+    /// What it was made of, if that was consumed: see [`Record::forward`] and [`Record::derive`].
+    pub history: Option<Box<History>>,
 }
 
 impl Parts {
@@ -72,7 +74,7 @@ impl Parts {
     }
 }
 
-/// As records: when they were sent is not compared.
+/// As records: when they were sent, and what they were made of, is not compared.
 impl PartialEq for Parts {
     fn eq(&self, other: &Self) -> bool {
         self.topic == other.topic
@@ -215,9 +217,12 @@ impl Record {
         }
     }
 
-    /// Takes the hooks, recoverers, caller and room from the record, for an engine: what is left is the parts.
+    /// Takes the hooks, recoverers, caller and room from the record, for an engine, and what it was made of: what is left
+    /// is what is sent.
     pub fn take_flight(&mut self) -> Flight {
-        std::mem::take(&mut self.0.flight)
+        let mut flight = std::mem::take(&mut self.0.flight);
+        flight.history = self.0.parts.history.take();
+        flight
     }
 
     /// The parts alone. Hooks and a caller that are still on the record hear that it was dropped; recoverers get nothing,

@@ -34,6 +34,8 @@
 //! |---|---|---|
 //! | `messaging.client.operation.duration`, histogram in `s` | from this layer's send to the acknowledgement or the final failure; read once a batch there | nothing: a refused record has a duration too |
 //! | `messaging.client.sent.messages`, counter in `{message}` | records that an engine sent, whether or not they arrived | records that surely never left: refused, dropped, no room, expired in the queue |
+//! | `franking.resends`, counter in `{resend}` | how often records went to the engine again, by a retry layer further in | what the engine repeats by itself |
+//! | `franking.records.refused`, counter in `{record}` | records that never got to the engine: a layer further in refused or dropped them | those that a layer further out refused |
 //! | `franking.hooks.panicked`, observable counter | panics of hooks, interceptors and callbacks in this process | |
 //!
 //! The attributes are `messaging.system`, `messaging.operation.name`, `messaging.destination.name`, for the duration
@@ -41,13 +43,16 @@
 //! *possibly persisted* nor that it is a broker's answer counts as never sent, so a record that was too large or not
 //! authorised is in the durations only: who refused it, broker or client, is not known.
 //!
+//! The engine adds what it knows itself: buffer, outstanding records, fill of batches, time in the queue, slow hooks
+//! (`franking::engine::rdkafka`). `examples/telemetry.rs` sends all of it to an OTLP collector, and to Prometheus.
+//!
 //! # Special cases
 //! - **A dropped future** changes nothing: the outcome is heard from the engine.
 //! - **Order of the layers**: outside of a retry the metrics see records, each once, and durations with their back-offs;
 //!   inside they see attempts.
-//! - **Many topics**: the first 1,000 topics (or partitions, [if asked for](Metrics::partitions)) have their series at
-//!   hand; those of further ones are looked up by the SDK for each record, which may then forget them. Past its own
-//!   limit, 2,000 unless a view says otherwise, the SDK counts under `otel.metric.overflow`.
+//! - **Many topics**: the first 200 ([`Metrics::topics`]) have series of their own, for the life of the layer; the records of
+//!   all further ones count under the topic `_other`, without a partition. With [partitions](Metrics::partitions), the
+//!   first 1,000 series are at hand; further ones are looked up by the SDK for each record.
 //! - **Several producers** on one meter share the series.
 //!
 //! # What it costs
@@ -65,7 +70,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{
         Arc, PoisonError, RwLock,
@@ -78,7 +83,7 @@ use franking_core::{
     Code, Failure, Interceptor, Outcome, Parts, Persistence, Topic, hooks_panicked,
 };
 use opentelemetry::{
-    KeyValue, StringValue, global,
+    InstrumentationScope, KeyValue, StringValue, global,
     metrics::{BoundCounter, BoundHistogram, Counter, Histogram, Meter},
 };
 
@@ -87,8 +92,14 @@ const BOUNDARIES: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
+/// How many topics are told apart, if nothing else is said.
+const TOPICS: usize = 200;
+
+/// What the others are called, as OpenTelemetry does it.
+const OTHER: &str = "_other";
+
 /// So many series are bound. Bound ones live as long as the layer, and the SDK has room for 2,000 by default: the rest is
-/// for failures, and for topics that come and go, which the SDK can forget if they are not bound.
+/// for failures.
 const MOST_BOUND: usize = 1_000;
 
 /// Stands for the partition where partitions are not asked for.
@@ -98,9 +109,13 @@ const ANY: i32 = -1;
 pub struct Metrics {
     duration: Histogram<f64>,
     sent: Counter<u64>,
+    resends: Counter<u64>,
+    refused: Counter<u64>,
     /// The attributes that all series have.
     common: Vec<KeyValue>,
     partitions: bool,
+    topics: usize,
+    known: RwLock<HashSet<Topic>>,
     bound: RwLock<HashMap<(Topic, i32), Arc<Series>>>,
     /// Tells this layer's entry in [`LAST`] from those of others.
     id: u64,
@@ -131,11 +146,25 @@ impl Metrics {
                 .with_description("Number of messages producer attempted to send to the broker.")
                 .with_unit("{message}")
                 .build(),
+            resends: meter
+                .u64_counter("franking.resends")
+                .with_description("How often records went to the engine again.")
+                .with_unit("{resend}")
+                .build(),
+            refused: meter
+                .u64_counter("franking.records.refused")
+                .with_description(
+                    "Records that a layer refused or dropped before the engine had them.",
+                )
+                .with_unit("{record}")
+                .build(),
             common: vec![
                 KeyValue::new("messaging.system", "kafka"),
                 KeyValue::new("messaging.operation.name", "send"),
             ],
             partitions: false,
+            topics: TOPICS,
+            known: RwLock::default(),
             bound: RwLock::default(),
             id: IDS.fetch_add(1, Ordering::Relaxed),
         }
@@ -143,7 +172,11 @@ impl Metrics {
 
     /// Records with the global meter provider as it is now: install yours before.
     pub fn global() -> Self {
-        Self::new(&global::meter("franking"))
+        let scope = InstrumentationScope::builder("franking")
+            .with_version(env!("CARGO_PKG_VERSION"))
+            .with_schema_url("https://opentelemetry.io/schemas/1.44.0")
+            .build();
+        Self::new(&global::meter_with_scope(scope))
     }
 
     /// Adds the cluster's address, as `server.address` and `server.port`: mostly the first bootstrap server.
@@ -152,6 +185,12 @@ impl Metrics {
             .push(KeyValue::new("server.address", address.into()));
         self.common
             .push(KeyValue::new("server.port", i64::from(port)));
+        self
+    }
+
+    /// How many topics have series of their own; 200 by default.
+    pub fn topics(mut self, most: usize) -> Self {
+        self.topics = most;
         self
     }
 
@@ -191,15 +230,25 @@ impl Interceptor for Metrics {
                     self.delivered(&mut last.borrow_mut(), topic, partition, seconds)
                 });
                 if !done.unwrap_or(false) {
-                    self.unbound(topic, partition, None, seconds, true);
+                    let attributes = self.attributes(topic, partition, None);
+                    self.unbound(attributes, seconds, true);
                 }
             }
             Err(failure) => {
                 let partition = outcome.record.partition.filter(|_| self.partitions);
                 let sent = outcome.attempts > 0 && may_have_left(failure);
                 let error = KeyValue::new("error.type", failure.code().name().to_owned());
-                self.unbound(topic, partition.unwrap_or(ANY), Some(error), seconds, sent);
+                let attributes = self.attributes(topic, partition.unwrap_or(ANY), Some(error));
+                if outcome.attempts == 0 {
+                    self.refused.add(1, &attributes);
+                }
+                self.unbound(attributes, seconds, sent);
             }
+        }
+        if outcome.attempts > 1 {
+            let attributes = self.attributes(topic, ANY, None);
+            self.resends
+                .add(u64::from(outcome.attempts - 1), &attributes);
         }
     }
 }
@@ -239,6 +288,10 @@ impl Metrics {
 
     /// The bound series of a topic, made at its first record; `None` if there are too many.
     fn series(&self, topic: &Topic, partition: i32) -> Option<Arc<Series>> {
+        let (topic, partition) = match self.is_known(topic) {
+            true => (topic.clone(), partition),
+            false => (Topic::from(OTHER), ANY),
+        };
         let key = (topic.clone(), partition);
         // The map is whole whenever the lock is free.
         let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner);
@@ -250,7 +303,7 @@ impl Metrics {
         if full {
             return None;
         }
-        let mut attributes = self.attributes(topic, partition, None);
+        let mut attributes = self.attributes(&topic, partition, None);
         let sent = self.sent.bind(&attributes);
         attributes.push(KeyValue::new("messaging.operation.type", "send"));
         let series = Arc::new(Series {
@@ -262,15 +315,7 @@ impl Metrics {
         Some(Arc::clone(bound.entry(key).or_insert(series)))
     }
 
-    fn unbound(
-        &self,
-        topic: &Topic,
-        partition: i32,
-        error: Option<KeyValue>,
-        seconds: f64,
-        sent: bool,
-    ) {
-        let mut attributes = self.attributes(topic, partition, error);
+    fn unbound(&self, mut attributes: Vec<KeyValue>, seconds: f64, sent: bool) {
         if sent {
             self.sent.add(1, &attributes);
         }
@@ -278,12 +323,35 @@ impl Metrics {
         self.duration.record(seconds, &attributes);
     }
 
+    /// Whether the topic has series of its own.
+    fn is_known(&self, topic: &Topic) -> bool {
+        if &**topic == OTHER {
+            return true;
+        }
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(topic) {
+            return true;
+        }
+        let full = known.len() >= self.topics;
+        drop(known);
+        if full {
+            return false;
+        }
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // Others may have come meanwhile.
+        known.contains(topic) || (known.len() < self.topics && known.insert(topic.clone()))
+    }
+
     fn attributes(&self, topic: &Topic, partition: i32, error: Option<KeyValue>) -> Vec<KeyValue> {
+        let (topic, partition) = match self.is_known(topic) {
+            true => (topic.as_str(), partition),
+            false => (OTHER, ANY),
+        };
         let mut attributes = Vec::with_capacity(self.common.len() + 4);
         attributes.extend_from_slice(&self.common);
         attributes.push(KeyValue::new(
             "messaging.destination.name",
-            topic.as_str().to_owned(),
+            topic.to_owned(),
         ));
         if partition != ANY {
             attributes.push(KeyValue::new(

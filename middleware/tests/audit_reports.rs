@@ -147,7 +147,7 @@ impl ReportSink for Keeper {
 fn a_report_says_all_that_the_balance_says() {
     let engine = Scripted::new();
     let keeper = Keeper::default();
-    let audit = Audit::builder().instance("one").sink(keeper.clone());
+    let audit = Audit::builder().instance_id("one").sink(keeper.clone());
     let (audit, mut stack) = stack(&engine, audit);
     engine.script(Answer::fail(Failure::new(Code::TimedOut)));
     engine.script(Answer::lose_acknowledgement());

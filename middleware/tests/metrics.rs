@@ -2,10 +2,16 @@
 
 #![cfg(feature = "metrics")]
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use franking_core::{
-    Code, Failure, Interceptor, InterceptorLayer, Parts, Persistence, Record,
+    Code, Delivery, Failed, Failure, Interceptor, InterceptorLayer, Parts, Persistence, Record,
+    RecordMetadata, Recover, SendError,
     testing::{Answer, Scripted, send},
 };
 use franking_middleware::metrics::Metrics;
@@ -17,8 +23,9 @@ use opentelemetry_sdk::metrics::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-const DURATION: &str = "messaging.client.operation.duration";
-const SENT: &str = "messaging.client.sent.messages";
+use opentelemetry_semantic_conventions::metric::{
+    MESSAGING_CLIENT_OPERATION_DURATION as DURATION, MESSAGING_CLIENT_SENT_MESSAGES as SENT,
+};
 
 struct Bed {
     provider: SdkMeterProvider,
@@ -65,8 +72,12 @@ impl Bed {
     }
 
     fn sent(&self) -> BTreeMap<Attributes, u64> {
-        self.export(SENT, |unit, data| {
-            assert_eq!(unit, "{message}");
+        self.counter(SENT)
+    }
+
+    fn counter(&self, name: &str) -> BTreeMap<Attributes, u64> {
+        self.export(name, |unit, data| {
+            assert!(["{message}", "{resend}", "{record}"].contains(&unit));
             let AggregatedMetrics::U64(MetricData::Sum(sum)) = data else {
                 panic!("a counter")
             };
@@ -263,27 +274,132 @@ fn several_producers_share_the_series() {
     let bed = Bed::new();
     let mut stacks = [bed.stack(), bed.stack()];
     for stack in stacks.iter_mut() {
-        for n in 0..700 {
+        for n in 0..150 {
             send(stack, Record::new(format!("t{n}"))).unwrap();
         }
     }
     let sent = bed.sent();
-    assert_eq!(sent.len(), 700);
+    assert_eq!(sent.len(), 150);
     assert!(sent.values().all(|count| *count == 2));
 }
 
 #[test]
-fn topics_beyond_the_bound_ones_are_counted() {
+fn topics_beyond_the_limit_count_as_others() {
     let bed = Bed::new();
     let mut stack = bed.stack();
-    for n in 0..1_100 {
-        send(&mut stack, Record::new(format!("t{n}"))).unwrap();
+    for round in 0..2 {
+        for n in 0..1_000 {
+            if n == 999 {
+                bed.engine
+                    .script(Answer::fail(Failure::new(Code::TimedOut)));
+            }
+            let sent = send(&mut stack, Record::new(format!("t{n}")));
+            assert_eq!(sent.is_err(), n == 999, "{round}");
+        }
     }
-    send(&mut stack, Record::new("t1099")).unwrap();
+    let sent = bed.sent();
+    assert_eq!(sent.len(), 201);
+    assert_eq!(sent[&set("t0", &[])], 2);
+    assert_eq!(sent[&set("t199", &[])], 2);
+    assert_eq!(sent[&set("_other", &[])], 2 * 799);
+    let durations = bed.durations();
+    assert_eq!(durations.len(), 202);
+    let failed = set("_other", &[SEND, ("error.type", "TIMED_OUT")]);
+    assert_eq!(durations[&failed].0, 2, "failures too");
+
+    let few = bed.metrics().topics(2).partitions();
+    let mut stack = InterceptorLayer::new(few).layer(bed.engine.clone());
+    for topic in ["a", "b", "c", "_other"] {
+        send(&mut stack, Record::new(topic).partition(7)).unwrap();
+    }
+    let partition = ("messaging.destination.partition.id", "7");
+    let sent = bed.sent();
+    assert_eq!(sent[&set("b", &[partition])], 1);
+    assert_eq!(sent.get(&set("c", &[partition])), None);
+    assert_eq!(sent[&set("_other", &[])], 2 * 799 + 1);
+}
+
+#[test]
+fn with_partitions_there_are_more_series_than_are_bound() {
+    let bed = Bed::new();
+    let metrics = bed.metrics().partitions();
+    let mut stack = InterceptorLayer::new(metrics).layer(bed.engine.clone());
+    for _ in 0..2 {
+        for partition in 0..1_100 {
+            send(&mut stack, order().partition(partition)).unwrap();
+        }
+    }
     let sent = bed.sent();
     assert_eq!(sent.len(), 1_100);
-    assert_eq!(sent[&set("t1099", &[])], 2);
-    assert_eq!(sent[&set("t0", &[])], 1);
+    assert!(sent.values().all(|count| *count == 2));
+}
+
+#[test]
+fn what_was_sent_again_and_what_was_refused() {
+    struct RefusePayments;
+    impl Interceptor for RefusePayments {
+        type Token = ();
+        fn on_send(&self, record: &mut Parts) -> Result<(), Failure> {
+            match &*record.topic {
+                "payments" => Err(Failure::new(Code::Refused)),
+                _ => Ok(()),
+            }
+        }
+    }
+    /// Sends again at once until the third attempt.
+    struct Again(Scripted);
+    impl Recover for Again {
+        fn recover(self: Arc<Self>, failed: Failed) {
+            match failed.attempts() {
+                1 | 2 => failed.resend(&mut self.0.clone(), Some(self)),
+                _ => failed.decline(),
+            }
+        }
+    }
+    let bed = Bed::new();
+    let mut stack = InterceptorLayer::new((bed.metrics(), RefusePayments)).layer(Recovering {
+        inner: bed.engine.clone(),
+        recover: Arc::new(Again(bed.engine.clone())),
+    });
+    bed.engine
+        .script(Answer::fail(Failure::new(Code::TimedOut)));
+    send(&mut stack, order()).unwrap();
+    for _ in 0..3 {
+        bed.engine
+            .script(Answer::fail(Failure::new(Code::TimedOut)));
+    }
+    send(&mut stack, order()).unwrap_err();
+    send(&mut stack, order()).unwrap();
+    send(&mut stack, Record::new("payments")).unwrap_err();
+    assert_eq!(
+        bed.counter("franking.resends"),
+        BTreeMap::from([(set("orders", &[]), 3)])
+    );
+    assert_eq!(
+        bed.counter("franking.records.refused"),
+        BTreeMap::from([(set("payments", &[("error.type", "REFUSED")]), 1)])
+    );
+}
+
+/// Puts a recoverer on each record.
+struct Recovering<R> {
+    inner: Scripted,
+    recover: Arc<R>,
+}
+
+impl<R: Recover> Service<Record> for Recovering<R> {
+    type Response = RecordMetadata;
+    type Error = SendError;
+    type Future = Delivery;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut record: Record) -> Delivery {
+        record.push_recover(Arc::clone(&self.recover) as _);
+        self.inner.call(record)
+    }
 }
 
 #[test]

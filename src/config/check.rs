@@ -29,7 +29,7 @@ pub(super) fn check(properties: &Properties, required: Required) -> Result<Confi
     let acks = reader.word("acks", &acks).unwrap_or(Acks::All);
     let retries = count(reader.int("retries", 0..=INT_MAX)).unwrap_or(i32::MAX as u32);
     let in_flight = "max.in.flight.requests.per.connection";
-    let max_in_flight = count(reader.int(in_flight, 1..=1_000_000)).unwrap_or(5);
+    let max_in_flight = count(reader.int(in_flight, 1..=1_000_000)).unwrap_or(1);
     let idempotence = idempotence(reader, acks, retries, max_in_flight, &mut pairs);
 
     let (compression, compression_level) = compression(reader);

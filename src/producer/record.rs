@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use franking_core::{HeaderValue, InvalidHeaderName, Record, Topic};
+use franking_core::{ConsumerRecord, HeaderValue, InvalidHeaderName, Record, Topic};
 
 /// A record before it is serialized: topic, and as the application likes partition, timestamp, key, value and headers.
 ///
@@ -69,6 +69,17 @@ impl<K, V> ProducerRecord<K, V> {
         if let Err(error) = self.record.headers.append(name, value) {
             self.invalid.get_or_insert(error);
         }
+        self
+    }
+
+    /// Says that this record was made of a consumed one, so that its path and its trace go on: see [`Record::derive`]. To
+    /// pass one on as it is, [`Record::forward`] and [`send_record`](crate::Producer::send_record).
+    pub fn derive<'m, N, H>(mut self, consumed: ConsumerRecord<'m, H>) -> Self
+    where
+        N: AsRef<[u8]>,
+        H: IntoIterator<Item = (N, Option<&'m [u8]>)>,
+    {
+        self.record = self.record.derive(consumed);
         self
     }
 }

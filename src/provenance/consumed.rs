@@ -1,7 +1,8 @@
 //! The headers of rust-rdkafka's messages.
 
+use franking_core::ConsumerRecord;
 use franking_middleware::provenance::Provenance;
-use rdkafka::message::{BorrowedMessage, Message as _, OwnedHeaders, OwnedMessage};
+use rdkafka::message::{BorrowedMessage, Message, OwnedHeaders, OwnedMessage};
 
 use crate::engine::rdkafka::ConsumedHeaders;
 
@@ -20,6 +21,9 @@ use crate::engine::rdkafka::ConsumedHeaders;
 /// let read = message.provenance();
 /// assert_eq!(read.service(), Some("checkout"));
 /// assert_eq!(read.sequence.map(|sequence| sequence.number), Some(7));
+///
+/// let record = franking::Record::new("orders.eu").forward(message.consumed());
+/// assert_eq!(record.history.as_ref().unwrap().topic(), "orders");
 /// ```
 pub trait Consumed {
     /// Names and values in their order, as librdkafka has them. **Not** as rust-rdkafka's own `headers()`, which panics
@@ -32,11 +36,18 @@ pub trait Consumed {
     fn provenance(&self) -> Provenance<'_> {
         Provenance::read(self.raw_headers())
     }
+
+    /// What [`Record::forward`](crate::Record::forward) and [`Record::derive`](crate::Record::derive) take.
+    fn consumed(&self) -> ConsumerRecord<'_, RawHeaders<'_>>;
 }
 
 impl Consumed for BorrowedMessage<'_> {
     fn raw_headers(&self) -> RawHeaders<'_> {
         RawHeaders(self.headers().map(ConsumedHeaders::new))
+    }
+
+    fn consumed(&self) -> ConsumerRecord<'_, RawHeaders<'_>> {
+        consumer_record(self, self.raw_headers())
     }
 }
 
@@ -45,6 +56,25 @@ impl Consumed for OwnedMessage {
         let headers = self.headers().map(OwnedHeaders::as_borrowed);
         RawHeaders(headers.map(ConsumedHeaders::new))
     }
+
+    fn consumed(&self) -> ConsumerRecord<'_, RawHeaders<'_>> {
+        consumer_record(self, self.raw_headers())
+    }
+}
+
+fn consumer_record<'m>(
+    message: &'m impl Message,
+    headers: RawHeaders<'m>,
+) -> ConsumerRecord<'m, RawHeaders<'m>> {
+    ConsumerRecord::new(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        headers,
+    )
+    .key(message.key())
+    .value(message.payload())
+    .timestamp(message.timestamp().to_millis())
 }
 
 /// Names and values of a message's headers, in their order; `None` for null.

@@ -117,7 +117,12 @@ fn a_producer_whose_epoch_is_old_tells_all_that_was_queued() {
 fn broken_idempotence_tells_what_was_queued_and_what_was_on_its_way() {
     let topic: Topic = "t".into();
     let mock = Mock::with_topic(&topic, 3);
-    let full = Full::new(&mock.bootstrap(), &[ROOM, ("batch.num.messages", "1000")]);
+    let properties = [
+        ROOM,
+        ("batch.num.messages", "1000"),
+        ("max.in.flight.requests.per.connection", "5"),
+    ];
+    let full = Full::new(&mock.bootstrap(), &properties);
     let name = "OUT_OF_ORDER_SEQUENCE_NUMBER";
     runtime().block_on(async {
         full.history.send(&full.producer, &topic, 0).await;

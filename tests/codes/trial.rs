@@ -75,6 +75,8 @@ impl Trial {
             ("retries", retries.as_str()),
             ("retry.backoff.ms", "1"),
             ("retry.backoff.max.ms", "1"),
+            // A topic's leader is asked for so often: other requests must not wait behind it.
+            ("max.in.flight.requests.per.connection", "5"),
             ("reconnect.backoff.ms", "1"),
             ("reconnect.backoff.max.ms", "20"),
             ("linger.ms", "0"),

@@ -19,7 +19,6 @@ fn row_7_records_whose_acknowledgement_is_lost_have_one_copy() {
     ];
     let (mut runs, mut dropped, mut unanswered) = (0, 0, 0);
     for producer in 0..4 {
-        // librdkafka has one request of a partition in flight, so this leader has two.
         let topic = ground.topic("lost", 6);
         let proxy = ground.proxy(ground.leader(&topic, 0));
         let full = Full::new(ground.bootstrap(), &properties);
@@ -33,7 +32,7 @@ fn row_7_records_whose_acknowledgement_is_lost_have_one_copy() {
             let before = proxy.counts();
             proxy.stall(Way::Back);
             let load = Load::of(&full, &topic, RECORDS);
-            within(PATIENCE, "requests in flight", || proxy.in_flight() >= 2);
+            within(PATIENCE, "a request in flight", || proxy.in_flight() > 0);
             proxy.drop_acks(losses, then);
             proxy.resume();
             load.finish(PATIENCE);

@@ -22,7 +22,13 @@ fn row_22_every_clause_holds_through_a_long_run_of_all_faults() {
     let ground = ground();
     let mut random = Random::new();
     // One producer for all of it.
-    let full = Full::new(ground.bootstrap(), HASTY);
+    let set = std::env::var("FRANKING_SOAK_SET").unwrap_or_default();
+    let set = set.split_whitespace().map(|set| {
+        set.split_once('=')
+            .expect("FRANKING_SOAK_SET is of key=value")
+    });
+    let properties: Vec<_> = HASTY.iter().copied().chain(set).collect();
+    let full = Full::new(ground.bootstrap(), &properties);
     let end = Instant::now() + Duration::from_secs(length);
     let (mut copies, mut faults, mut most_bytes) = (vec![], BTreeMap::new(), 0);
     let before = ground.counts();
@@ -42,6 +48,12 @@ fn row_22_every_clause_holds_through_a_long_run_of_all_faults() {
             });
             let fault = any_fault(&ground, &topic, &mut random);
             *faults.entry(fault).or_insert(0) += 1;
+            println!(
+                "soak: {fault}; {} sent, {} acked, longest stall so far {:.1?}",
+                full.history.sent(),
+                full.history.acked(),
+                full.history.longest_stall()
+            );
             thread::sleep(next.saturating_duration_since(Instant::now()));
         }
         ground.heal();
@@ -50,18 +62,12 @@ fn row_22_every_clause_holds_through_a_long_run_of_all_faults() {
         most_bytes = most_bytes.max(ground.bytes());
         copies.extend(full.history.stored(ground.direct(), &topic));
         delete_topic(ground.direct(), &topic);
-        println!(
-            "soak: {} sent, {} acked, {} MB on disk",
-            full.history.sent(),
-            full.history.acked(),
-            most_bytes >> 20
-        );
     }
 
     let counts = ground.counts();
     let verdict = full
         .judge(&copies)
-        .progress(Duration::from_secs(30))
+        .progress(Duration::from_secs(60))
         .verdict();
     verdict.must_hold(&format!(
         "row 22, {length} s, faults {faults:?}, {} connections cut and {} acknowledgements dropped \

@@ -10,6 +10,7 @@ mod java;
 mod kafka;
 mod mock;
 pub mod oracle;
+pub mod otlp;
 mod producers;
 mod proxy;
 mod random;

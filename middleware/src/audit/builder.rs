@@ -8,13 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use franking_core::HeaderName;
 use uuid::Uuid;
 
 use super::{
     Audit, LOOK_EVERY, Receipt, Report, ReportSink, cell::Cell, ledger::Ledger, millis,
     outbox::Outbox, report,
 };
+use crate::provenance::{Header, Names, percent};
 
 /// An [`Audit`] that differs from the default.
 #[must_use = "a builder does nothing until it is built"]
@@ -23,6 +23,8 @@ pub struct AuditBuilder {
     delay: Duration,
     capacity: usize,
     instance: Option<String>,
+    instance_on_all: bool,
+    names: Names,
     outbox: Outbox,
 }
 
@@ -35,6 +37,8 @@ impl Default for AuditBuilder {
             delay: Duration::from_secs(60),
             capacity: 1024,
             instance: None,
+            instance_on_all: false,
+            names: Names::new(),
             outbox,
         }
     }
@@ -60,9 +64,23 @@ impl AuditBuilder {
         self
     }
 
-    /// Whose records these are, for the reports: `service.instance.id` in `prov-origin`.
-    pub fn instance(mut self, id: impl Into<String>) -> Self {
+    /// Whose records these are, `service.instance.id`: reports say so, and the numbers of forwarded records. As
+    /// [`Origin::instance_id`](crate::origin::Origin::instance_id).
+    pub fn instance_id(mut self, id: impl Into<String>) -> Self {
         self.instance = Some(id.into());
+        self
+    }
+
+    /// The numbers of all records say so, for a stack in which the application may set an origin of its own
+    /// ([`Origin::if_not_present`](crate::origin::Origin::if_not_present)).
+    pub fn instance_on_all(mut self) -> Self {
+        self.instance_on_all = true;
+        self
+    }
+
+    /// Writes the number under an organisation's own name.
+    pub fn names(mut self, names: Names) -> Self {
+        self.names = names;
         self
     }
 
@@ -77,11 +95,18 @@ impl AuditBuilder {
         static IDS: AtomicU64 = AtomicU64::new(0);
         // One more: for what finds no place.
         let cells = self.capacity.min(u32::MAX as usize - 1) + 1;
+        let at_instance = self.instance.as_deref().map(|id| {
+            let mut text = String::from("@");
+            percent::encode(id, &mut text);
+            text
+        });
         Audit {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             uuid: Uuid::new_v4(),
             instance: self.instance,
-            sequence: HeaderName::new("prov-seq").expect("a name of letters is a header's name"),
+            at_instance,
+            instance_on_all: self.instance_on_all,
+            sequence: self.names.encoded(Header::Sequence),
             width: millis(self.width).max(1),
             delay: millis(self.delay),
             cells: (0..cells).map(|_| Cell::default()).collect(),

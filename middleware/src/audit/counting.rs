@@ -20,16 +20,7 @@ impl Interceptor for Audit {
             record.key.as_ref().map_or(0, Bytes::len) + record.value.as_ref().map_or(0, Bytes::len);
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let (cell, number) = self.attempt(&record.topic, at, len);
-        match number {
-            Some(number) => {
-                let mut buffer = [0; 20];
-                let text = decimal(number, &mut buffer);
-                record.headers.stamp(&self.sequence, text);
-            }
-            None => {
-                record.headers.remove(self.sequence.as_str());
-            }
-        }
+        self.stamp(record, number);
         let started = record.now();
         Ok(Ticket { started, cell, len })
     }
@@ -154,6 +145,23 @@ impl Audit {
         full |= settled.add(ticket.len);
         if full {
             self.lock().carry_over(&self.cells, ticket.cell);
+        }
+    }
+
+    fn stamp(&self, record: &mut Parts, number: Option<u64>) {
+        let forwarded = record.history.as_ref().is_some_and(|h| h.is_forwarded());
+        let mut buffer = [0; 20];
+        match (number, &self.at_instance) {
+            (Some(number), Some(instance)) if forwarded || self.instance_on_all => {
+                let mut text = decimal(number, &mut buffer).to_vec();
+                text.extend_from_slice(instance.as_bytes());
+                record.headers.stamp(&self.sequence, &text);
+            }
+            (Some(number), _) if !forwarded => {
+                let text = decimal(number, &mut buffer);
+                record.headers.stamp(&self.sequence, text);
+            }
+            _ => drop(record.headers.remove(self.sequence.as_str())),
         }
     }
 

@@ -58,7 +58,9 @@
 //! The instance's n-th record to this topic, decimal, from 1: a reader finds gaps and duplicates. Gaps that are no loss:
 //! a record that a layer further in refused or that failed had its number. Threads that send to one topic at the same
 //! time get their numbers in the order in which they passed this layer, which need not be that of the offsets. It
-//! counts from 1 again with a new `Audit`, so read it together with `service.instance.id` in `prov-origin`.
+//! counts from 1 again with a new `Audit`, so read it together with `service.instance.id` in `prov-origin`. The origin
+//! of a forwarded record is another instance: there the number names its own, as `52@0b0c9b1e`
+//! ([`AuditBuilder::instance_id`]), and without one there is no number.
 //!
 //! # Limits
 //! At most 1,024 buckets are open and 1,024 topics are numbered ([`AuditBuilder::capacity`]), whatever timestamps and
@@ -115,7 +117,11 @@ pub struct Audit {
     id: u64,
     /// Tells the audits of the world apart in the ids of reports.
     uuid: Uuid,
+    /// Whose records these are, as reports say it.
     instance: Option<String>,
+    /// `@` and the instance, as it stands behind numbers.
+    at_instance: Option<String>,
+    instance_on_all: bool,
     sequence: HeaderName,
     width: i64,
     delay: i64,

@@ -38,6 +38,14 @@ impl RecordId {
         self.0
     }
 
+    /// Its 36 characters.
+    #[cfg(feature = "origin")]
+    pub(crate) fn to_text(self) -> [u8; 36] {
+        let mut text = [0; 36];
+        text.copy_from_slice(self.to_string().as_bytes());
+        text
+    }
+
     pub(super) fn read(text: &str, notes: &mut Notes) -> Option<Self> {
         let mut note = |problem| notes.add(Some(Header::Id), problem, 1);
         let Some(id) = Self::parse(text) else {

@@ -44,10 +44,11 @@
 mod block;
 mod context;
 mod id;
+mod names;
 mod notes;
 mod origin;
 mod path;
-mod percent;
+pub(crate) mod percent;
 mod runs;
 mod sequence;
 mod signature;
@@ -57,6 +58,7 @@ pub use self::{
     block::{Block, BlockError},
     context::TraceContext,
     id::RecordId,
+    names::Names,
     notes::{Header, Note, Notes, Problem},
     origin::Attributes,
     path::{Hop, Path},
@@ -64,8 +66,6 @@ pub use self::{
     signature::Signature,
     writers::{Seen, Writer, Writers},
 };
-
-use std::borrow::Cow;
 
 /// How many headers of a record are looked at.
 const MOST_HEADERS: usize = 4096;
@@ -135,29 +135,31 @@ impl<'h> Provenance<'h> {
 /// let read = reader.read([("x-acme-number", Some(&b"7"[..])), ("prov-seq", Some(b"8"))]);
 /// assert_eq!(read.sequence.unwrap().number, 7);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Reader {
-    names: [Cow<'static, str>; Header::ALL.len()],
-}
-
-impl Default for Reader {
-    fn default() -> Self {
-        Self::new()
-    }
+    names: Names,
 }
 
 impl Reader {
     /// With the names of the schema.
     pub fn new() -> Self {
-        Self {
-            names: Header::ALL.map(|header| header.name().into()),
-        }
+        Self::default()
     }
 
     /// Looks for this header under another name, and only there.
     pub fn name(mut self, header: Header, name: impl Into<String>) -> Self {
-        self.names[header as usize] = name.into().into();
+        self.names.set(header, name.into());
         self
+    }
+
+    /// Looks for all headers under the names of this map.
+    pub fn names(self, names: Names) -> Self {
+        Self { names }
+    }
+
+    #[cfg(feature = "origin")]
+    pub(crate) fn map(&self) -> &Names {
+        &self.names
     }
 
     /// Reads a record's headers, given in their order: name and value, `None` for null. Names need not be text.
@@ -207,7 +209,7 @@ impl Reader {
             }
             // Two headers may have been given one name.
             for header in Header::ALL {
-                if self.names[header as usize].as_bytes() == name.as_ref() {
+                if self.names.get(header).as_bytes() == name.as_ref() {
                     values[header as usize] = Some(value);
                     times[header as usize] += 1;
                 }

@@ -57,6 +57,14 @@ impl<'h> Path<'h> {
     }
 }
 
+#[cfg(feature = "origin")]
+impl Path<'_> {
+    /// Whether a hop can say that.
+    pub(crate) fn is_place(topic: &str, partition: i32, offset: i64) -> bool {
+        is_topic(topic) && partition >= 0 && offset >= 0
+    }
+}
+
 impl<'h> Hop<'h> {
     fn parse(text: &'h str) -> Option<Self> {
         // A topic has neither of these signs, whatever is in a service's name.

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 
 /// What stands behind the escapes of a text.
-pub(super) struct Decoded<'h> {
-    pub(super) bytes: Cow<'h, [u8]>,
+pub(crate) struct Decoded<'h> {
+    pub(crate) bytes: Cow<'h, [u8]>,
     /// Whether every `%` began an escape.
-    pub(super) whole: bool,
+    pub(crate) whole: bool,
 }
 
 /// Decodes; a `%` without two hexadecimal digits behind it stays.
-pub(super) fn decode(text: &str) -> Decoded<'_> {
+pub(crate) fn decode(text: &str) -> Decoded<'_> {
     let encoded = text.as_bytes();
     let Some(first) = encoded.iter().position(|byte| *byte == b'%') else {
         return Decoded {
@@ -45,7 +45,7 @@ pub(super) fn decode(text: &str) -> Decoded<'_> {
 }
 
 /// Decodes what has to be right; `None` if it is not.
-pub(super) fn decode_strictly(text: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn decode_strictly(text: &str) -> Option<Cow<'_, str>> {
     let decoded = decode(text);
     if !decoded.whole {
         return None;
@@ -58,9 +58,27 @@ pub(super) fn decode_strictly(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Whether nothing in it had to be encoded and was not. A `%` is another matter.
-pub(super) fn is_encoded(text: &str) -> bool {
-    text.bytes()
-        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'=' | b'\\'))
+pub(crate) fn is_encoded(text: &str) -> bool {
+    text.bytes().all(is_plain)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'=' | b'\\')
+}
+
+/// Percent-encodes what is no baggage-octet, and what has a meaning here: `,`, `;`, `=`, `%`.
+#[cfg(any(feature = "origin", feature = "audit"))]
+pub(crate) fn encode(text: &str, out: &mut String) {
+    const UPPER: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        if byte != b'%' && is_plain(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push(char::from(UPPER[usize::from(byte >> 4)]));
+            out.push(char::from(UPPER[usize::from(byte & 15)]));
+        }
+    }
 }
 
 fn digit(byte: u8) -> Option<u8> {

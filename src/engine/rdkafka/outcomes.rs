@@ -8,6 +8,7 @@
 //! | case | outcome | transient |
 //! |---|---|---|
 //! | acknowledged | delivered; offset `None` if the broker did not say it | |
+//! | not acknowledged, but a later record of its partition was | unknown | yes |
 //! | `acks=0`, sent | delivered, no offset: nobody confirmed it | |
 //! | `delivery.timeout.ms` passed in the queue / in flight | not persisted / unknown | yes |
 //! | purged at close, from the queue / in flight | not persisted / unknown | no |
@@ -138,6 +139,21 @@ pub(super) fn failure(code: i32) -> Failure {
         .transient(codes::TRANSIENT.contains(&code))
         .detail(error_text(code)),
     }
+}
+
+/// The offset of a record that librdkafka calls delivered because a later one of its partition was acknowledged.
+pub(super) const NEVER_ACKNOWLEDGED: i64 = -1001;
+
+/// What such a record comes to. librdkafka reasons that the broker would not have taken the later one without it. But a
+/// broker that has nothing of this producer in the partition yet takes any sequence number first: it may have refused
+/// this record before. `tests/faults/copies.rs` shows it. With one request in flight this does not arise.
+pub(super) fn never_acknowledged() -> Failure {
+    Failure::new(Code::TimedOut)
+        .with_persistence(Persistence::Unknown)
+        .transient(true)
+        .detail("no acknowledgement came for it, only for a later record of its partition")
+        .advice("write max.in.flight.requests.per.connection=1, and this does not happen")
+        .setting("max.in.flight.requests.per.connection")
 }
 
 /// A record that is larger than the whole buffer.

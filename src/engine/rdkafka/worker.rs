@@ -21,7 +21,7 @@ use super::{
     ClientCell, InFlight, Reported, Statistics,
     ending::Hurry,
     native::{Client, Event, Orphan, Reports, error_name},
-    outcomes::{self, Offsets},
+    outcomes::{self, NEVER_ACKNOWLEDGED, Offsets},
 };
 
 /// How long one poll waits when nothing happens.
@@ -214,7 +214,9 @@ impl Shared {
                 value: report.value,
                 headers: &report.headers,
             };
-            if report.code == 0 {
+            if report.code == 0 && !self.acks_none && report.offset == NEVER_ACKNOWLEDGED {
+                acks.failed(flight, outcomes::never_acknowledged(), record);
+            } else if report.code == 0 {
                 let placed = Placed {
                     partition: report.partition,
                     // With acks=0 librdkafka makes offsets up.

@@ -202,6 +202,11 @@ impl History {
         self.lock().acked
     }
 
+    /// The longest time without an acknowledgement while records were in flight.
+    pub fn longest_stall(&self) -> Duration {
+        self.lock().longest_stall(Instant::now())
+    }
+
     /// How every record ended that has ended.
     pub fn ends(&self) -> Vec<End> {
         let notes = self.lock();

@@ -76,6 +76,8 @@ impl<'a> Judge<'a> {
 struct Found {
     /// How many copies, by number.
     copies: Vec<u32>,
+    /// The first of them in the order of the partitions.
+    first: Vec<Option<Copy>>,
     /// Whether one of them is where the acknowledgement said.
     in_place: Vec<bool>,
 }
@@ -84,6 +86,7 @@ impl Found {
     fn of(copies: &[Copy], notes: &Notes, verdict: &mut Verdict) -> Self {
         let mut found = Self {
             copies: vec![0; notes.records.len()],
+            first: vec![None; notes.records.len()],
             in_place: vec![false; notes.records.len()],
         };
         let mut copies = copies.to_vec();
@@ -104,9 +107,11 @@ impl Found {
                 if found.copies[id] == 2 {
                     verdict.doubled += 1;
                 }
-                verdict.violate(Clause::OneCopy, || format!("another copy: {copy:?}"));
+                let first = found.first[id];
+                verdict.violate(Clause::OneCopy, || format!("{copy:?} beside {first:?}"));
                 continue;
             }
+            found.first[id] = Some(copy);
             let latest = latest.entry((copy.partition, note.stream)).or_insert(id);
             if id < *latest {
                 verdict.inverted += 1;

@@ -1,0 +1,118 @@
+//! W3C's `traceparent`.
+
+use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId};
+
+/// `00-{trace id}-{span id}-{flags}`.
+pub(super) fn encode(context: &SpanContext) -> [u8; 55] {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    digits(&mut text[3..35], context.trace_id().to_bytes());
+    digits(&mut text[36..52], context.span_id().to_bytes());
+    // The other flags are not of this version, so they must be 0.
+    text[54] += u8::from(context.is_sampled());
+    text
+}
+
+fn digits<const N: usize>(text: &mut [u8], bytes: [u8; N]) {
+    const PAIRS: [[u8; 2]; 256] = {
+        let digits = b"0123456789abcdef";
+        let mut pairs = [[0; 2]; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+            byte += 1;
+        }
+        pairs
+    };
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&PAIRS[usize::from(byte)]);
+    }
+}
+
+/// What a valid `traceparent` says. Of a version to come, the fields that are known are read, as W3C asks.
+pub(super) fn decode(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
+    let (known, more) = text.split_at_checked(55)?;
+    if [known[2], known[35], known[52]] != [b'-'; 3] {
+        return None;
+    }
+    let version = number(&known[..2])?;
+    if version == 0xff
+        || (version == 0 && !more.is_empty())
+        || more.first().is_some_and(|b| *b != b'-')
+    {
+        return None;
+    }
+    let trace_id = TraceId::from(number(&known[3..35])?);
+    let span_id = SpanId::from(number(&known[36..52])? as u64);
+    let flags = TraceFlags::new(number(&known[53..])? as u8);
+    (trace_id != TraceId::INVALID && span_id != SpanId::INVALID)
+        .then_some((trace_id, span_id, flags))
+}
+
+/// Lower-case digits only, as W3C has it.
+fn number(digits: &[u8]) -> Option<u128> {
+    digits.iter().try_fold(0, |number, digit| {
+        let value = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(number << 4 | u128::from(value))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use opentelemetry::trace::TraceState;
+    use proptest::prelude::*;
+
+    const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn reads_what_w3c_calls_valid() {
+        let valid = [
+            VALID.to_owned(),
+            VALID.replacen("00", "cc", 1),
+            VALID.replacen("00", "01", 1) + "-what-comes-later",
+        ];
+        for text in valid {
+            let (trace_id, span_id, flags) = decode(text.as_bytes()).expect(&text);
+            assert_eq!(trace_id.to_string(), "0af7651916cd43dd8448eb211c80319c");
+            assert_eq!(span_id.to_string(), "b7ad6b7169203331");
+            assert!(flags.is_sampled());
+        }
+        let invalid = [
+            String::new(),
+            VALID[..54].to_owned(),
+            VALID.to_uppercase(),
+            VALID.replace('-', "_"),
+            VALID.replacen("00", "ff", 1),
+            VALID.to_owned() + "-more",
+            VALID.replacen("00", "01", 1) + "more",
+            VALID.replace("0af7651916cd43dd8448eb211c80319c", &"0".repeat(32)),
+            VALID.replace("b7ad6b7169203331", &"0".repeat(16)),
+            VALID.replace("b7ad", "g7ad"),
+        ];
+        for text in invalid {
+            assert!(decode(text.as_bytes()).is_none(), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn writes_what_it_reads(trace in 1..=u128::MAX, span in 1..=u64::MAX, sampled in any::<bool>()) {
+            let context = SpanContext::new(
+                TraceId::from(trace),
+                SpanId::from(span),
+                TraceFlags::default().with_sampled(sampled),
+                false,
+                TraceState::default(),
+            );
+            let text = encode(&context);
+            let expected = format!("00-{trace:032x}-{span:016x}-{:02x}", u8::from(sampled));
+            prop_assert_eq!(std::str::from_utf8(&text).unwrap(), expected);
+            let read = (context.trace_id(), context.span_id(), context.trace_flags());
+            prop_assert_eq!(decode(&text), Some(read));
+        }
+    }
+}
