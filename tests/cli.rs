@@ -114,6 +114,8 @@ fn the_demo_is_short_and_plain_where_no_terminal_is() {
     let text = succeeds(&["demo"]);
     assert!(text.contains("All of it agrees"), "{text}");
     assert!(text.lines().count() < 60, "{text}");
+    let too_long = text.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(too_long, None, "a terminal of 80 columns");
     assert!(!text.contains('\x1b'), "{text}");
 }
 
