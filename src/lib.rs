@@ -30,6 +30,7 @@
 //! | partitioners, and one of your own | [`partitioners`], [`Partitioner`] |
 //! | a layer of your own | [`Interceptor`], [`Recover`], [`tower()`] |
 //! | reading it back: who, when, which trace, what is missing | [`provenance`] |
+//! | records that are made of consumed ones | [`Record::forward`], [`Record::derive`] |
 //! | what a record's error says | [`SendError`], [`Code`], [`Persistence`] |
 //! | the engine on librdkafka, and its table of outcomes | [`engine::rdkafka`] |
 //! | the six promises, and a suite that checks them on yours | [`Produce`], [`core`] |
@@ -73,4 +74,8 @@ mod guides {
     struct Layers;
     #[doc = include_str!("../docs/moving.md")]
     struct Moving;
+    #[doc = include_str!("../docs/provenance.md")]
+    struct AcrossAnOrganisation;
+    #[doc = include_str!("../docs/traces.md")]
+    struct Traces;
 }

@@ -144,7 +144,8 @@ impl<T> DefaultStack<T> {
         self
     }
 
-    /// Audits with this audit, which other producers may share.
+    /// Audits with this audit, which other producers may share. For forwarded records it has to know whose instance it
+    /// numbers for: [`AuditBuilder::instance_id`](franking_middleware::audit::AuditBuilder::instance_id).
     pub fn with_audit(mut self, audit: Arc<Audit>) -> Self {
         self.audit = audit;
         self

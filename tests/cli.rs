@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::process::{Command, Output};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -39,6 +40,7 @@ fn help_teaches_by_examples() {
         &["tail", "--help"],
         &["audit", "--help"],
         &["bench", "--help"],
+        &["completions", "--help"],
     ] {
         let help = succeeds(args);
         assert!(help.contains("Examples:"), "{args:?}: {help}");
@@ -112,6 +114,8 @@ fn the_demo_is_short_and_plain_where_no_terminal_is() {
     let text = succeeds(&["demo"]);
     assert!(text.contains("All of it agrees"), "{text}");
     assert!(text.lines().count() < 60, "{text}");
+    let too_long = text.lines().find(|line| line.chars().count() > 80);
+    assert_eq!(too_long, None, "a terminal of 80 columns");
     assert!(!text.contains('\x1b'), "{text}");
 }
 
@@ -172,4 +176,199 @@ fn the_bench_says_what_is_wrong() {
     assert!(both.contains("--stack headers"), "{both}");
     let spans = fails(&["--sampled", "0.1"]);
     assert!(spans.contains("--stack full"), "{spans}");
+}
+
+/// A file that is there as long as its test.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new(name: &str, text: &str) -> Self {
+        let name = format!("franking-cli-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn shells_complete_it() {
+    let script = succeeds(&["completions", "bash"]);
+    let file = Temporary::new("completions", &script);
+    // As bash calls it when somebody presses the tab key.
+    let completed = |words: &str| {
+        let asked = format!(
+            "source {}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); \
+             _franking franking \"${{COMP_WORDS[$COMP_CWORD]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            file.path()
+        );
+        let output = Command::new("bash").args(["-c", &asked]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(completed("franking aud"), "audit\n");
+    assert_eq!(completed("franking audit --verif"), "--verify\n");
+    assert_eq!(completed("franking completions f"), "fish\n");
+    for shell in ["zsh", "fish"] {
+        let script = succeeds(&["completions", shell]);
+        for word in ["send", "tail", "audit", "bootstrap"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(franking(&["completions", "dish"]).status.code(), Some(2));
+}
+
+#[test]
+fn the_cluster_can_be_said_by_the_environment_and_a_file() {
+    let topic = support::topic(support::kafka(), "cli-environment", 1, &[]);
+    let cluster = Temporary::new(
+        "cluster",
+        &format!("bootstrap.servers={}", support::kafka()),
+    );
+    let nowhere = Temporary::new("nowhere", "bootstrap.servers=127.0.0.1:1");
+    let tail = |more: &[&str], variables: &[(&str, &str)]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_franking"))
+            .args(["tail", &topic, "--from", "beginning", "--exit"])
+            .args(more)
+            .env_remove("KAFKA_BOOTSTRAP_SERVERS")
+            .env_remove("FRANKING_CONFIG")
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (kafka, cluster, nowhere) = (support::kafka(), cluster.path(), nowhere.path());
+    let given: [(&[&str], &[_]); 8] = [
+        (&[], &[("KAFKA_BOOTSTRAP_SERVERS", kafka)]),
+        (&[], &[("FRANKING_CONFIG", cluster)]),
+        (&["-F", cluster], &[]),
+        (&["--command-config", cluster], &[]),
+        (&["--bootstrap-server", kafka], &[]),
+        // The nearer word counts.
+        (&["-c", cluster], &[("FRANKING_CONFIG", nowhere)]),
+        (
+            &["-c", cluster],
+            &[("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")],
+        ),
+        (&["-b", kafka], &[("FRANKING_CONFIG", nowhere)]),
+    ];
+    for (more, variables) in given {
+        let (code, said) = tail(more, variables);
+        assert_eq!(code, Some(0), "{more:?} {variables:?}: {said}");
+        assert!(said.contains("0 read"), "{said}");
+    }
+    let (code, said) = tail(&[], &[("KAFKA_BOOTSTRAP_SERVERS", "")]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("KAFKA_BOOTSTRAP_SERVERS"), "{said}");
+    let (code, said) = tail(&[], &[("FRANKING_CONFIG", "/nowhere/at.all")]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("/nowhere/at.all"), "{said}");
+}
+
+#[test]
+fn no_command_shows_a_secret() {
+    let file = Temporary::new(
+        "secrets",
+        "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-256\n\
+         sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \
+         username=\"hushed-user\" password=\"hushed-word\";\n",
+    );
+    let lines = Temporary::new("lines", "a line\n");
+    for command in [
+        &["send", "-t", "orders", lines.path()][..],
+        &["tail", "orders"],
+        &["audit", "orders"],
+        &["bench", "--topic", "orders"],
+    ] {
+        for wrong in [
+            "ssl.key.password",
+            "sasl.password=hushed\nword",
+            "sasl.oauthbearer.client.secrt=hushed-word",
+            "ssl.keystore.password=hushed-word",
+        ] {
+            let shared = ["-b", "127.0.0.1:1", "-F", file.path(), "-X", wrong];
+            let output = franking(&[command, &shared].concat());
+            let mut said = String::from_utf8(output.stderr).unwrap();
+            said += &String::from_utf8(output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{command:?} {wrong}: {said}");
+            assert!(!said.contains("hushed"), "{command:?} {wrong}: {said}");
+        }
+    }
+}
+
+/// Nobody reads what it prints: that is no failure of its.
+#[test]
+fn a_closed_pipe_ends_it_quietly() {
+    let topic = support::topic(support::kafka(), "cli-pipe", 1, &[]);
+    let lines = Temporary::new("pipe", &"line\n".repeat(100));
+    let path = lines.path();
+    let kafka = ["-b", support::kafka()];
+    succeeds(&[&["send", "-t", &topic, path][..], &kafka].concat());
+    for args in [
+        &["--help"][..],
+        &["stack"],
+        &["stack", "--json"],
+        &["completions", "bash"],
+        &["demo"],
+        &["demo", "--json"],
+        &["send", "-t", &topic, "--json", path],
+        &["tail", &topic, "--from", "beginning"],
+        &["tail", &topic, "--from", "beginning", "--json"],
+        &["audit", &topic],
+        &["audit", &topic, "--json"],
+        &["bench", "--topic", &topic, "--records", "10"],
+    ] {
+        let mut args = args.to_vec();
+        if !matches!(args[0], "--help" | "stack" | "completions" | "demo") {
+            args.extend(kafka);
+        }
+        let mut running = Command::new(env!("CARGO_BIN_EXE_franking"))
+            .args(&args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(running.stdout.take());
+        let output = running.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {said}");
+        assert!(
+            !said.contains("panicked") && !said.contains("error"),
+            "{args:?}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_signal_ends_the_bench_and_it_tells_what_it_sent() {
+    for client in ["rdkafka", "future-producer"] {
+        let running = Command::new(env!("CARGO_BIN_EXE_franking"))
+            .args(["bench", "--topic", "cli-bench-signal", "--json"])
+            .args(["--records", "1000000000", "--value-bytes", "1"])
+            .args(["-b", support::kafka(), "--client", client])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_secs(3));
+        let id = running.id().to_string();
+        let killed = Command::new("kill").args(["-INT", &id]).status().unwrap();
+        assert!(killed.success());
+        let output = running.wait_with_output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{report}");
+        assert!(report["delivered"].as_u64() > Some(0), "{report}");
+        assert_eq!(report["failed"], 0, "{report}");
+        assert_eq!(report["records"], report["delivered"], "{report}");
+    }
 }

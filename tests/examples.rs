@@ -233,3 +233,46 @@ fn before_a_database() {
         "{printed}"
     );
 }
+
+#[test]
+fn forwarding() {
+    let printed = run("forwarding");
+    let lines: Vec<_> = printed.lines().collect();
+    let [order, id, copy, same, hop, invoice, new, first, second] = &*lines else {
+        panic!("{printed}")
+    };
+    assert_eq!(*order, "forwarding.orders: two cups");
+    assert_eq!(*copy, "forwarding.orders.eu: two cups");
+    assert_eq!(id, same, "who wrote it, and which record it is");
+    assert!(id.ends_with(", written by checkout"), "{printed}");
+    assert!(
+        hop.contains("by mirror, from forwarding.orders-"),
+        "{printed}"
+    );
+    assert_eq!(*invoice, "forwarding.invoices: 5.80");
+    assert!(new.ends_with(", written by billing"), "{printed}");
+    assert_eq!(hop, first);
+    assert!(
+        second.contains("by billing, from forwarding.orders.eu-"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn cloud_events() {
+    let printed = run("cloud_events");
+    for line in [
+        "ce_specversion: 1.0",
+        "ce_type: com.example.order.placed",
+        "ce_source: //shop/checkout",
+        "content-type: application/json",
+        r#"{"cups":2}"#,
+    ] {
+        assert!(printed.contains(line), "{printed}");
+    }
+    let value = |name: &str| {
+        let line = printed.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(value("ce_id: "), value("prov-id: "));
+}

@@ -118,6 +118,11 @@ impl History {
         self.forwarded
     }
 
+    /// The bytes that it holds in memory: engines charge them to the buffer with the record.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.topic.len() + self.headers.wire().len()
+    }
+
     fn of<'m, N, H>(consumed: ConsumerRecord<'m, H>, forwarded: bool) -> Self
     where
         N: AsRef<[u8]>,

@@ -3,7 +3,7 @@
 //! | layer | what it does | kind |
 //! |---|---|---|
 //! | [`trace`] | carries the trace context in headers; a span from the send to the acknowledgement | interceptor |
-//! | [`origin`] | stamps the record's identity and who wrote it | interceptor |
+//! | [`origin`] | stamps the record's identity, who wrote it, and where it was before | interceptor |
 //! | [`audit`] | keeps the balance of every record per topic and time bucket, and numbers them | interceptor |
 //! | [`metrics`] | OpenTelemetry's messaging metrics | interceptor |
 //! | [`retry`] | sends again what failed for the moment and is surely not in the topic | recoverer |

@@ -1,15 +1,24 @@
 //! What becomes of the provenance of a record that goes on: forwarded, or made into another one.
-#![cfg(all(feature = "origin", feature = "audit", feature = "provenance"))]
+#![cfg(all(
+    feature = "trace",
+    feature = "origin",
+    feature = "audit",
+    feature = "provenance"
+))]
 
 use franking_core::{
     Code, ConsumerRecord, Failure, Headers, InterceptorLayer, Parts, Produce, Record,
     testing::{Answer, Scripted, send},
 };
+use franking_middleware::trace::Trace;
 use franking_middleware::{
     audit::Audit,
     origin::{Origin, OriginBuilder},
     provenance::{Header, Names, Provenance, Reader, Seen, Writers},
 };
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use proptest::prelude::*;
 use tower_layer::Layer;
 
 fn service(name: &str) -> OriginBuilder {
@@ -120,6 +129,25 @@ fn a_path_has_at_most_eight_hops() {
     assert!(path(&parts).unwrap().starts_with("…;shop/s@t2-2:3;"));
 }
 
+/// The bytes of the stack's headers on the wire.
+fn size(parts: &Parts) -> usize {
+    let mut ours = Headers::new();
+    for (name, value) in &parts.headers {
+        let named = [
+            "traceparent",
+            "tracestate",
+            "prov-id",
+            "prov-origin",
+            "prov-seq",
+            "prov-path",
+        ];
+        if named.contains(&name) {
+            ours.append(name, value).unwrap();
+        }
+    }
+    ours.wire().len()
+}
+
 #[test]
 fn hops_go_then_the_state_then_nothing() {
     let state = format!("vendor={}", "x".repeat(100));
@@ -135,21 +163,9 @@ fn hops_go_then_the_state_then_nothing() {
             ("prov-path", hops),
         ];
         let headers = headers.map(|(name, value)| (name, Some(value.as_bytes())));
-        let record = Record::new("out").forward(ConsumerRecord::new("orders", 0, 9, headers));
-        record
+        Record::new("out").forward(ConsumerRecord::new("orders", 0, 9, headers))
     };
     let hops = |n: usize| vec!["shop/service-with-a-name@some.topic-3:184467"; n].join(";");
-    let size = |parts: &Parts| {
-        let ours = |name: &str| name.starts_with("prov-") || name.starts_with("trace");
-        let headers = parts.headers.iter().filter(|(name, _)| ours(name));
-        headers
-            .map(|(name, value)| {
-                let mut one = Headers::new();
-                one.append(name, value).unwrap();
-                one.wire().len()
-            })
-            .sum::<usize>()
-    };
     let has_state = |parts: &Parts| parts.headers.get("tracestate").is_some();
     let count = |parts: &Parts| {
         let read = Provenance::read(&parts.headers);
@@ -333,4 +349,66 @@ fn an_organisations_names_are_written_and_read() {
     assert_eq!(read.path.unwrap().hops.len(), 2);
     assert_eq!(read.sequence.unwrap().number, 1);
     assert!(Provenance::read(&stored[0].parts.headers).is_empty());
+}
+
+/// Values that look like what stands in the headers, and others.
+fn value() -> impl Strategy<Value = Vec<u8>> {
+    let hop = "(shop/)?[a-z@/%;=]{0,9}@[a-z.]{0,4}-?[0-9]{0,3}:?[0-9]{0,3}";
+    prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..60),
+        "00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]".prop_map(String::into_bytes),
+        "([a-z]{1,3}=[a-z]{0,200},){1,4}".prop_map(String::into_bytes),
+        "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
+            .prop_map(String::into_bytes),
+        "(…;)?([a-z.]{1,4}=[a-z%]{0,400},?){0,4}".prop_map(String::into_bytes),
+        proptest::collection::vec(hop, 0..12).prop_map(|hops| hops.join(";").into_bytes()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Whatever was consumed: what is sent can be read, is in its budget, and has one header of each name of ours.
+    #[test]
+    fn whatever_was_consumed_goes_on_well(
+        headers in proptest::collection::vec((0..Header::ALL.len(), proptest::option::of(value())), 0..14),
+        forwarded in any::<bool>(),
+    ) {
+        let headers = headers
+            .iter()
+            .map(|(header, value)| (Header::ALL[*header].name(), value.as_deref()));
+        let consumed = ConsumerRecord::new("in", 0, 1, headers.collect::<Vec<_>>());
+        let record = match forwarded {
+            true => Record::new("out").forward(consumed),
+            false => Record::new("out").derive(consumed),
+        };
+        let provider = SdkTracerProvider::builder().build();
+        let origin = service("s").build().unwrap();
+        let audit = Audit::builder().instance_id("s-1").build();
+        let engine = Scripted::new();
+        let all = (Trace::new(provider.tracer("test")), origin, audit);
+        send(&mut InterceptorLayer::new(all).layer(engine.clone()), record).unwrap();
+        let sent = engine.stored()[0].parts.clone();
+
+        prop_assert!(size(&sent) <= 1024);
+        let read = Provenance::read(&sent.headers);
+        prop_assert!(read.trace.is_some());
+        prop_assert!(read.id.is_some());
+        prop_assert!(!read.origin.is_empty());
+        prop_assert_eq!(read.instance(), Some("s-1"));
+        match read.path {
+            Some(path) => {
+                prop_assert!(path.hops.len() <= 8);
+                let last = path.hops.last().unwrap();
+                prop_assert_eq!((&*last.service, last.topic, last.offset), ("s", "in", 1));
+            }
+            // Not even the newest hop has room beside such an origin, which never goes.
+            None => prop_assert!(sent.headers.get_str("prov-origin").unwrap().len() > 800),
+        }
+        // What we wrote ourselves is as it is written; what goes on as it was can have its faults.
+        let ours = [Header::TraceParent, Header::TraceState, Header::Sequence, Header::Path];
+        for note in read.notes.iter() {
+            prop_assert!(!note.header.is_some_and(|header| ours.contains(&header)), "{}", note);
+        }
+    }
 }

@@ -23,8 +23,9 @@ use opentelemetry_sdk::metrics::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-const DURATION: &str = "messaging.client.operation.duration";
-const SENT: &str = "messaging.client.sent.messages";
+use opentelemetry_semantic_conventions::metric::{
+    MESSAGING_CLIENT_OPERATION_DURATION as DURATION, MESSAGING_CLIENT_SENT_MESSAGES as SENT,
+};
 
 struct Bed {
     provider: SdkMeterProvider,

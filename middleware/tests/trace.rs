@@ -141,6 +141,46 @@ fn the_span_says_what_was_sent_where() {
     assert!(bed.headers("tracestate").is_empty());
 }
 
+/// The crate's constants are of 1.42; 1.44 changed none of these.
+#[test]
+fn the_names_are_the_conventions() {
+    use opentelemetry_semantic_conventions::attribute::*;
+    let conventions = [
+        ERROR_TYPE,
+        MESSAGING_CLIENT_ID,
+        MESSAGING_DESTINATION_NAME,
+        MESSAGING_DESTINATION_PARTITION_ID,
+        MESSAGING_KAFKA_MESSAGE_KEY,
+        MESSAGING_KAFKA_MESSAGE_TOMBSTONE,
+        MESSAGING_KAFKA_OFFSET,
+        MESSAGING_MESSAGE_BODY_SIZE,
+        MESSAGING_OPERATION_NAME,
+        MESSAGING_OPERATION_TYPE,
+        MESSAGING_SYSTEM,
+        SERVER_ADDRESS,
+        SERVER_PORT,
+    ];
+    let bed = Bed::new(Sampler::AlwaysOn);
+    let trace = Trace::new(bed.tracer())
+        .client_id("c")
+        .server("kafka-1", 9092)
+        .with_keys();
+    let mut stack = InterceptorLayer::new(trace).layer(bed.engine.clone());
+    send(&mut stack, order()).unwrap();
+    bed.engine
+        .script(Answer::fail(Failure::new(Code::TimedOut)));
+    send(&mut stack, Record::new("orders").key("k")).unwrap_err();
+    let spans = bed.spans.get_finished_spans().unwrap();
+    let mut used: Vec<_> = spans
+        .iter()
+        .flat_map(|span| &span.attributes)
+        .map(|attribute| attribute.key.as_str())
+        .collect();
+    used.sort_unstable();
+    used.dedup();
+    assert_eq!(used, conventions);
+}
+
 #[test]
 fn a_tombstone_says_so() {
     let bed = Bed::new(Sampler::AlwaysOn);
@@ -194,6 +234,37 @@ fn a_send_within_a_tracing_span_is_its_child() {
         request.span_context.trace_id()
     );
     assert_eq!(span.parent_span_id, request.span_context.span_id());
+    assert_eq!(
+        bed.headers("traceparent"),
+        [traceparent(&span.span_context)]
+    );
+}
+
+/// As a consumer that spans its work with `tracing`.
+#[test]
+fn a_record_that_goes_on_within_a_tracing_span_is_its_child() {
+    use franking_middleware::provenance::Provenance;
+    use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+    let bed = Bed::new(Sampler::AlwaysOn);
+    let layer = tracing_opentelemetry::layer().with_tracer(bed.tracer());
+    let subscriber = tracing_subscriber::registry().with(layer);
+    let headers = [("traceparent", Some(GIVEN.as_bytes()))];
+    let consumed = franking_core::ConsumerRecord::new("in", 0, 1, headers);
+    tracing::subscriber::with_default(subscriber, || {
+        let process = tracing::info_span!("process");
+        let sender = Provenance::read(headers).trace.unwrap();
+        process.set_parent(sender.context()).unwrap();
+        process.in_scope(|| {
+            let record = Record::new("orders").forward(consumed);
+            send(&mut bed.stack(), record).unwrap();
+        });
+    });
+    let spans = bed.spans.get_finished_spans().unwrap();
+    let process = spans.iter().find(|span| span.name == "process").unwrap();
+    assert_eq!(process.parent_span_id.to_string(), "b7ad6b7169203331");
+    let span = bed.span();
+    assert_eq!(span.parent_span_id, process.span_context.span_id());
     assert_eq!(
         bed.headers("traceparent"),
         [traceparent(&span.span_context)]

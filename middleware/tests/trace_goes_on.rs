@@ -276,6 +276,19 @@ fn b3_is_written_read_kept_and_continued() {
 }
 
 #[test]
+fn the_example_shows_it() {
+    let test = std::env::current_exe().unwrap();
+    let target = test.parent().and_then(|deps| deps.parent()).unwrap();
+    let mut example = std::process::Command::new(target.join("examples/b3"));
+    let output = example.output().expect("cargo test builds the example");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let (written, goes_on) = printed.trim_end().split_once('\n').unwrap();
+    let header = written.strip_prefix("b3: ").unwrap();
+    let trace = goes_on.strip_prefix("goes on in trace ").unwrap();
+    assert!(header.starts_with(trace) && trace.len() == 32, "{printed}");
+}
+
+#[test]
 fn a_propagator_sees_no_baggage() {
     let bed = Bed::new();
     let all = opentelemetry::propagation::TextMapCompositePropagator::new(vec![

@@ -99,7 +99,7 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
     /// audited themselves. [`close`](Producer::close) sends the last of them, behind the last record, before it resolves.
     ///
     /// The audit then holds on to the engine: its connections end when both the producer and the audit are gone, or at
-    /// the close.
+    /// the close. Of producers that share an audit say it for one, which is closed last.
     ///
     /// ```no_run
     /// # use franking::{DefaultStack, Producer, middleware::origin::Origin};

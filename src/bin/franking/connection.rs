@@ -1,19 +1,31 @@
 //! Where the cluster is and how it is spoken to: options that every command with a cluster has.
 
-use std::{fs, path::PathBuf};
+use std::{env, ffi::OsString, fs, path::PathBuf};
 
 use franking::config::Properties;
 
 use crate::BoxError;
 
-/// Kafka's properties, from a file and from the command line.
+/// Where the cluster is, if neither the command line nor a file says it.
+const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
+/// A file of properties, if the command line names none.
+const CONFIG: &str = "FRANKING_CONFIG";
+
+/// Kafka's properties, from the environment, a file and the command line. What kcat and Kafka's own tools call these options
+/// is understood too.
 #[derive(clap::Args)]
 pub(crate) struct Connection {
-    /// Where the cluster is: host:port, several separated by commas
-    #[arg(short, long, value_name = "HOST:PORT")]
+    /// Where the cluster is: host:port, several separated by commas [env: KAFKA_BOOTSTRAP_SERVERS]
+    #[arg(short, long, alias = "bootstrap-server", value_name = "HOST:PORT")]
     bootstrap: Option<String>,
-    /// Kafka properties, in a file as Java's tools take them
-    #[arg(short, long, value_name = "FILE.properties")]
+    /// Kafka properties, in a file as Java's tools take them [env: FRANKING_CONFIG]
+    #[arg(
+        short,
+        long,
+        visible_short_alias = 'F',
+        alias = "command-config",
+        value_name = "FILE.properties"
+    )]
     config: Option<PathBuf>,
     /// One Kafka property; it goes before the file's. Can be given many times
     // Not split by clap, whose errors quote what was written: it can be a secret.
@@ -48,7 +60,8 @@ impl OneTopic {
 impl Connection {
     /// The file's properties, over them those of the command line.
     pub(crate) fn properties(&self) -> Result<Properties, BoxError> {
-        let mut properties = match &self.config {
+        let named = || said(CONFIG).map(PathBuf::from);
+        let mut properties = match &self.config.clone().or_else(named) {
             Some(path) => {
                 let text = fs::read_to_string(path)
                     .map_err(|error| format!("{}: {error}", path.display()))?;
@@ -68,10 +81,21 @@ impl Connection {
             properties.set("bootstrap.servers", bootstrap);
         }
         if properties.get("bootstrap.servers").is_none() {
-            return Err(
-                "where is the cluster? Say it with --bootstrap HOST:PORT, or bootstrap.servers in --config".into(),
-            );
+            let bootstrap = said(BOOTSTRAP).ok_or_else(|| {
+                format!(
+                    "where is the cluster? Say it with --bootstrap HOST:PORT, bootstrap.servers in --config, or {BOOTSTRAP}"
+                )
+            })?;
+            let bootstrap = bootstrap
+                .into_string()
+                .map_err(|_| format!("{BOOTSTRAP} is no text"))?;
+            properties.set("bootstrap.servers", bootstrap);
         }
         Ok(properties)
     }
+}
+
+/// A variable of the environment that is not empty.
+fn said(name: &str) -> Option<OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
 }

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 mod audit;
 mod bench;
+mod completions;
 mod connection;
 mod demo;
 mod reading;
@@ -46,6 +47,8 @@ Examples:
   franking stack                 the layers that every record passes, and why they stand in this order
   franking bench --bootstrap localhost:9092 --topic bench --client rdkafka --stack full
 
+Where the cluster is can also be said by KAFKA_BOOTSTRAP_SERVERS, and a file of properties by
+FRANKING_CONFIG. `franking completions bash` (zsh, fish) makes a shell complete all this.
 Colour is for terminals only, and NO_COLOR turns it off.";
 
 #[derive(Subcommand)]
@@ -62,6 +65,8 @@ enum Command {
     Stack(stack::Args),
     /// Measure what a record costs this process, with and without layers, beside a peer
     Bench(bench::Args),
+    /// Print what a shell needs to complete these command lines
+    Completions(completions::Args),
 }
 
 fn main() -> ExitCode {
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Stack(args) => stack::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Completions(args) => completions::run(&args),
     };
     match result {
         Ok(code) => code,

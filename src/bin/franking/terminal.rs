@@ -37,6 +37,11 @@ pub(crate) fn warning(what: &str) {
     );
 }
 
+/// Prints a line to stderr. Not `eprintln!`, which panics where nobody reads it.
+pub(crate) fn remark(what: impl std::fmt::Display) {
+    let _ = writeln!(anstream::stderr().lock(), "{what}");
+}
+
 /// A bar on stderr; nothing where that is no terminal.
 pub(crate) fn progress(steps: u64) -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} records {per_sec}");

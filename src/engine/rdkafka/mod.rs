@@ -228,11 +228,14 @@ impl Service<Record> for RdkafkaEngine {
     }
 
     fn call(&mut self, mut record: Record) -> Delivery {
+        let history = record.history.as_ref().map_or(0, |history| history.size());
         let mut flight = record.take_flight();
         let delivery = flight.depart(&mut self.slots);
 
-        let charge =
-            record.payload_len() + RECORD_OVERHEAD + HEADER_OVERHEAD * record.headers.len();
+        let charge = record.payload_len()
+            + RECORD_OVERHEAD
+            + HEADER_OVERHEAD * record.headers.len()
+            + history;
         if charge > self.shared.room.capacity() {
             let failure = outcomes::larger_than_buffer(charge, self.shared.room.capacity());
             self.give_back_reservation();

@@ -15,16 +15,20 @@ use franking::{
 };
 
 use super::{
-    Args, SETTLE, StackKind,
+    ASKED, Args, SETTLE, StackKind,
     measure::{Measured, Meter},
     provenance::{self, Stamps},
     telemetry::Telemetry,
     window::{Outcome, Window},
     workload::Workload,
 };
-use crate::{BoxError, terminal};
+use crate::{BoxError, stop::Stop, terminal};
 
-pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, BoxError> {
+pub(super) async fn run(
+    args: &Args,
+    workload: &Workload,
+    stop: &Stop,
+) -> Result<Measured, BoxError> {
     let builder: ProducerBuilder<Bytes, Bytes> = Producer::builder()
         .properties(workload.properties.clone())
         .key_serializer(BytesSerializer)
@@ -51,6 +55,9 @@ pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, Bo
     let progress = terminal::progress(args.records);
     let mut window = Window::new(Meter::start()?, progress);
     for n in 0..args.records {
+        if n.is_multiple_of(ASKED) && stop.asked().is_some() {
+            break;
+        }
         let clock = window.clock();
         let mut record = ProducerRecord::new(workload.topic.clone())
             .key(workload.key(n).clone())

@@ -15,15 +15,19 @@ use rdkafka::{
 };
 
 use super::{
-    Args, SETTLE, WINDOW,
+    ASKED, Args, SETTLE, WINDOW,
     measure::{Measured, Meter},
     provenance::Stamps,
     window::{Outcome, Window},
     workload::Workload,
 };
-use crate::{BoxError, terminal};
+use crate::{BoxError, stop::Stop, terminal};
 
-pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, BoxError> {
+pub(super) async fn run(
+    args: &Args,
+    workload: &Workload,
+    stop: &Stop,
+) -> Result<Measured, BoxError> {
     let mut config = ClientConfig::new();
     for (name, value) in workload.config.librdkafka() {
         config.set(name, value);
@@ -42,6 +46,9 @@ pub(super) async fn run(args: &Args, workload: &Workload) -> Result<Measured, Bo
     let progress = terminal::progress(args.records);
     let mut window = Window::new(Meter::start()?, progress);
     for n in 0..args.records {
+        if n.is_multiple_of(ASKED) && stop.asked().is_some() {
+            break;
+        }
         let clock = window.clock();
         let mut record = FutureRecord::to(&workload.topic)
             .key(&workload.key(n)[..])

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, io::Write, process::ExitCode, time::Duration};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::{BoxError, terminal};
+use crate::{BoxError, connection::Connection, stop, terminal};
 
 mod broker;
 mod engine;
@@ -41,6 +41,9 @@ const WINDOW: usize = 100_000;
 /// if no connection is up when it first looks, it looks again after 500 ms, and all records wait for that.
 const SETTLE: Duration = Duration::from_millis(700);
 
+/// After so many records it looks whether it was told to stop.
+const ASKED: u64 = 1024;
+
 const HELP: &str = "\
 Examples:
   franking bench --bootstrap localhost:9092 --topic bench --client rdkafka --stack full
@@ -49,15 +52,15 @@ Examples:
 
 CPU per record is the figure to compare: user and system time of the whole process, librdkafka's threads included, from
 the first send to the last acknowledgement. Run the clients in turns; a shared machine is noisy.
+-X and --config set properties for both clients. Ctrl-C ends the sending; what was sent is waited for, and told.
 Values are random bytes, which no codec makes smaller. No record fails quietly: the exit code is 1 if one did.";
 
 /// Arguments of `franking bench`.
 #[derive(clap::Args)]
 #[command(after_help = HELP)]
 pub(crate) struct Args {
-    /// Where the cluster is: host:port, several separated by commas
-    #[arg(long, value_name = "HOST:PORT")]
-    bootstrap: String,
+    #[command(flatten)]
+    connection: Connection,
     /// The topic to write to; the broker may create it
     #[arg(long, default_value = "franking-bench")]
     topic: String,
@@ -145,7 +148,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, BoxError> {
         return Err("--sampled is for --stack full: the others make no spans".into());
     }
     let workload = Workload::new(args)?;
-    broker::check(&args.bootstrap, &args.topic)?;
+    broker::check(&workload)?;
+    let stop = stop::hear()?;
 
     // One thread beside that of the sending task: for the sampled acknowledgements and the layers' own tasks.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -154,30 +158,33 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, BoxError> {
         .build()?;
     let measured = runtime.block_on(async {
         match args.client {
-            Client::Rdkafka => engine::run(args, &workload).await,
-            Client::FutureProducer => future_producer::run(args, &workload).await,
+            Client::Rdkafka => engine::run(args, &workload, &stop).await,
+            Client::FutureProducer => future_producer::run(args, &workload, &stop).await,
         }
     })?;
-    report(args, measured)
+    report(args, measured, stop.asked())
 }
 
-fn report(args: &Args, measured: Measured) -> Result<ExitCode, BoxError> {
+fn report(args: &Args, measured: Measured, interrupted: Option<u8>) -> Result<ExitCode, BoxError> {
     let wall_s = measured.wall.as_secs_f64();
+    let failed: u64 = measured.failures.values().sum();
+    // Fewer than were wanted if it was interrupted.
+    let records = measured.delivered + failed;
     let report = Report {
         client: args.client,
         stack: args.stack,
         sampled: args.sampled.unwrap_or(0.0),
-        records: args.records,
+        records,
         value_bytes: args.value_bytes,
         wall_s,
-        records_per_s: args.records as f64 / wall_s,
-        cpu_ns_per_record: measured.cpu.as_nanos() as f64 / args.records as f64,
+        records_per_s: records as f64 / wall_s,
+        cpu_ns_per_record: measured.cpu.as_nanos() as f64 / records.max(1) as f64,
         ack_ms: AckMillis {
             p50: measured.ack_millis(0.50),
             p99: measured.ack_millis(0.99),
         },
         delivered: measured.delivered,
-        failed: measured.failures.values().sum(),
+        failed,
         failures: measured.failures,
     };
     let mut out = anstream::stdout().lock();
@@ -186,9 +193,10 @@ fn report(args: &Args, measured: Measured) -> Result<ExitCode, BoxError> {
     } else {
         table(&mut out, &report)?;
     }
-    Ok(match report.failed {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    Ok(match (interrupted, report.failed) {
+        (Some(code), _) => ExitCode::from(code),
+        (None, 0) => ExitCode::SUCCESS,
+        (None, _) => ExitCode::FAILURE,
     })
 }
 

@@ -30,11 +30,11 @@ pub(super) struct Workload {
 
 impl Workload {
     pub(super) fn new(args: &Args) -> Result<Self, BoxError> {
-        let properties = Properties::from_iter([
-            ("bootstrap.servers", args.bootstrap.as_str()),
-            ("linger.ms", "5"),
-            ("buffer.memory", "268435456"),
-        ]);
+        let mut properties =
+            Properties::from_iter([("linger.ms", "5"), ("buffer.memory", "268435456")]);
+        for (name, value) in args.connection.properties()?.iter() {
+            properties.set(name, value);
+        }
         let config = Config::check(&properties, Required::default())?;
         let len = args.value_bytes as usize;
         let mut random = Random::new();

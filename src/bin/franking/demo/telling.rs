@@ -9,6 +9,9 @@ use crate::{
 
 use super::{Learned, Story};
 
+/// Fits a terminal of 80 columns.
+const WIDTH: usize = 79;
+
 /// Tells the story to a person, or keeps silent until it is over.
 pub(super) struct Teller {
     json: bool,
@@ -36,18 +39,32 @@ impl Teller {
     }
 
     fn good(&self, what: impl AsRef<str>) -> Result<(), BoxError> {
-        self.say(format!("   {GOOD}✓{GOOD:#} {}", what.as_ref()))
+        let mut lines = wrapped(what.as_ref(), " ", WIDTH - 5).into_iter();
+        let first = lines.next().unwrap_or_default();
+        self.say(format!("   {GOOD}✓{GOOD:#} {first}"))?;
+        lines.try_for_each(|line| self.say(format!("     {line}")))
+    }
+
+    fn faint(&self, indent: usize, what: impl AsRef<str>) -> Result<(), BoxError> {
+        wrapped(what.as_ref(), " ", WIDTH - indent)
+            .iter()
+            .try_for_each(|line| self.say(format!("{:indent$}{FAINT}{line}{FAINT:#}", "")))
     }
 
     pub(super) fn begin(&self, bootstrap: &str) -> Result<(), BoxError> {
         self.say(format!(
-            "{HEADING}A shop on Kafka{HEADING:#}, where services leave records for each other: checkout writes orders, payment"
+            "{HEADING}A shop on Kafka{HEADING:#}, where services leave records for each other: checkout writes"
         ))?;
-        self.say("reads them and writes payments. Their code only knows how to send; the layers around its producer write")?;
-        self.say("down who sent each record, when and in which trace, count it, and send it again where that is safe.")?;
-        self.say(format!(
-            "{FAINT}Kafka: librdkafka's mock cluster, three brokers in this process, at {bootstrap}{FAINT:#}"
-        ))?;
+        self.say("orders, payment reads them and writes payments. Their code only knows how to")?;
+        self.say("send; the layers around its producer write down who sent each record, when and")?;
+        self.say("in which trace, count it, and send it again where that is safe.")?;
+        self.faint(
+            0,
+            format!(
+                "Kafka: librdkafka's mock cluster, three brokers in this process, at {}",
+                bootstrap.replace(',', ", ")
+            ),
+        )?;
         self.say("")
     }
 
@@ -83,16 +100,13 @@ impl Teller {
                 false => "does not get the record back",
             }
         ))?;
-        self.say(format!(
-            "     {FAINT}to do: {}{FAINT:#}",
-            refused.what_to_do
-        ))?;
+        self.faint(5, format!("to do: {}", refused.what_to_do))?;
         self.good("the customer writes a shorter note, and that order is taken")
     }
 
     pub(super) fn payments_begin(&mut self, orders: usize) -> Result<(), BoxError> {
         self.step(&format!(
-            "Payment pays the {orders} orders that it read, and a broker's disk fails at the first"
+            "Payment pays the {orders} orders that it read; a broker's disk fails at the first"
         ))
     }
 
@@ -139,35 +153,40 @@ impl Teller {
             "{HEADING}What any consumer learns from the headers alone{HEADING:#}"
         ))?;
         self.say(format!(
-            "{FAINT}   {:<9} {:<20} {:>7}  {:<29} {:>6} {:>7} {:>10}  {:>15}{FAINT:#}",
-            "topic",
-            "written by",
-            "records",
-            "when (UTC)",
-            "traces",
-            "missing",
-            "duplicates",
-            "bytes per record"
+            "{FAINT}   {:<9} {:<20} {:>7} {:>7} {:>8} {:>8} {:>11}{FAINT:#}",
+            "topic", "written by", "records", "traces", "missing", "doubled", "bytes each"
         ))?;
         for learned in &story.learned {
             self.say(format!(
-                "   {:<9} {:<20} {:>7}  {:<29} {:>6} {:>7} {:>10}  {}",
+                "   {:<9} {:<20} {:>7} {:>7} {:>8} {:>8} {:>11}",
                 learned.topic,
                 learned.who,
                 learned.records,
-                format!("{} – {}", clock(learned.first_ms), clock(learned.last_ms)),
                 learned.traces,
                 learned.missing.len(),
                 learned.duplicates,
                 cost(learned),
             ))?;
         }
+        self.faint(3, "bytes each: of key and value + of headers")?;
         for learned in &story.learned {
+            self.faint(
+                3,
+                format!(
+                    "{} were written from {} to {} UTC",
+                    learned.topic,
+                    clock(learned.first_ms),
+                    clock(learned.last_ms)
+                ),
+            )?;
             for number in &learned.missing {
-                self.say(format!(
-                    "   {FAINT}missing: {}'s record {number} to {}; its audit, below, says what became of it{FAINT:#}",
-                    learned.who, learned.topic
-                ))?;
+                self.faint(
+                    3,
+                    format!(
+                        "missing: {}'s record {number} to {}; its audit, below, says why",
+                        learned.who, learned.topic
+                    ),
+                )?;
             }
         }
         self.good(format!(
@@ -182,15 +201,16 @@ impl Teller {
             return Ok(());
         };
         self.say(format!(
-            "{HEADING}The payment that was sent twice{HEADING:#}, as it was read, once: {} {} {}",
+            "{HEADING}The payment that was sent twice{HEADING:#}, as it was read, once"
+        ))?;
+        self.say(format!(
+            "   {} {} {}",
             example.place, example.key, example.value
         ))?;
         for (name, value) in &example.headers {
             // A long one goes on below its beginning.
-            let mut parts = value.split_inclusive(',').peekable();
             let mut label = name.as_str();
-            while parts.peek().is_some() {
-                let line: String = parts.by_ref().take(3).collect();
+            for line in wrapped(value, ",", WIDTH - 16) {
                 self.say(format!("   {HEADING}{label:<12}{HEADING:#} {line}"))?;
                 label = "";
             }
@@ -223,11 +243,29 @@ impl Teller {
     }
 }
 
-/// Bytes of a record: headers and the rest.
+/// Breaks a text behind this into lines of that many characters, if it can be.
+fn wrapped(text: &str, behind: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for part in text.split_inclusive(behind) {
+        let line = lines.last_mut().expect("never empty");
+        let length = line.chars().count() + part.trim_end().chars().count();
+        if length > width && !line.is_empty() {
+            lines.push(part.to_owned());
+        } else {
+            line.push_str(part);
+        }
+    }
+    for line in &mut lines {
+        line.truncate(line.trim_end().len());
+    }
+    lines
+}
+
+/// Bytes of a record: key and value, and headers.
 fn cost(learned: &Learned) -> String {
     let each = |bytes: u64| bytes as f64 / learned.records.max(1) as f64;
     format!(
-        "{:.0} + {:.0} of headers",
+        "{:.0} + {:.0}",
         each(learned.payload_bytes),
         each(learned.header_bytes)
     )
@@ -243,6 +281,16 @@ fn clock(millis: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_broken_where_they_can_be() {
+        assert_eq!(wrapped("one two three", " ", 8), ["one two", "three"]);
+        assert_eq!(
+            wrapped("a=1,bb=22222222,c=3", ",", 8),
+            ["a=1,", "bb=22222222,", "c=3"]
+        );
+        assert_eq!(wrapped("", " ", 8), [""]);
+    }
 
     #[test]
     fn the_clock_is_utc() {

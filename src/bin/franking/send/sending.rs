@@ -154,10 +154,10 @@ impl Run {
         let why = signals.next().await;
         let outstanding = self.tally.counts().outstanding;
         self.bar.suspend(|| {
-            eprintln!(
+            terminal::remark(format_args!(
                 "reads no more; {outstanding} records have {} s to be delivered; a second signal ends at once",
                 self.deadline.as_secs_f64()
-            );
+            ));
         });
         self.stop.ask(why);
         signals.next().await;

@@ -20,7 +20,7 @@ use super::{
     line::{Format, Kind},
     sending::Run,
 };
-use crate::BoxError;
+use crate::{BoxError, terminal};
 
 /// How long a cluster may take to answer at the start, and to create the topic.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,7 +93,7 @@ pub(super) fn input(args: &Args) -> Result<Box<dyn Read + Send>, BoxError> {
         }
         _ => {
             if io::stdin().is_terminal() {
-                eprintln!("reads lines from this terminal; Ctrl-D ends them");
+                terminal::remark("reads lines from this terminal; Ctrl-D ends them");
             }
             // Not locked: a lock could not go to the reading thread.
             Ok(Box::new(io::stdin()))
