@@ -3,8 +3,8 @@
 mod support;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -32,7 +32,11 @@ fn size() -> (usize, u64) {
 // === outcomes ===
 
 /// What the application heard of each record, in one word: so that a million of them cost the run next to nothing.
-struct Outcomes(Box<[AtomicU64]>);
+struct Outcomes {
+    words: Box<[AtomicU64]>,
+    /// For the message, if one fails.
+    first_error: OnceLock<String>,
+}
 
 const NOT_PERSISTED: u64 = 1;
 const UNKNOWN: u64 = 2;
@@ -40,10 +44,16 @@ const DELIVERED: u64 = 3;
 
 impl Outcomes {
     fn new(records: u64) -> Self {
-        Self((0..records).map(|_| AtomicU64::new(0)).collect())
+        Self {
+            words: (0..records).map(|_| AtomicU64::new(0)).collect(),
+            first_error: OnceLock::new(),
+        }
     }
 
     fn hear(&self, id: u64, topic: usize, result: &SendResult) {
+        if let Err(error) = result {
+            self.first_error.get_or_init(|| error.to_string());
+        }
         let word = match result {
             Ok(sent) => {
                 let partition = place(topic, sent.partition) as u64;
@@ -53,13 +63,17 @@ impl Outcomes {
             Err(error) if error.persistence() == Persistence::NotPersisted => NOT_PERSISTED,
             Err(_) => UNKNOWN,
         };
-        assert_eq!(self.0[id as usize].swap(word, Relaxed), 0, "two outcomes");
+        assert_eq!(
+            self.words[id as usize].swap(word, Relaxed),
+            0,
+            "two outcomes"
+        );
     }
 
     /// As the oracle's history.
     fn history(&self) -> History {
         let history = History::new();
-        for (n, word) in self.0.iter().enumerate() {
+        for (n, word) in self.words.iter().enumerate() {
             let word = word.load(Relaxed);
             let heard = match word & 0xff {
                 DELIVERED => Heard::Delivered {
@@ -178,7 +192,8 @@ fn run(name: &str, bootstrap: &str, topics: &[Topic], records: u64) -> Duration 
 
     let copies = stored(bootstrap, &topics);
     let verdict = Judge::of(&outcomes.history(), &copies).verdict();
-    assert_eq!(verdict.acked, records, "{verdict}");
+    let first_error = outcomes.first_error.get();
+    assert_eq!(verdict.acked, records, "{verdict}; {first_error:?}");
     verdict.must_hold(&format!(
         "{name}: {} ns a record, {:.0} records/s",
         cost.as_nanos(),

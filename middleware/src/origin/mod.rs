@@ -312,7 +312,7 @@ impl Interceptor for Origin {
     fn on_send(&self, record: &mut Parts) -> Result<(), Failure> {
         let mut known = self.known(record)?;
         let now = record.wall();
-        record.time();
+        record.timestamp.get_or_insert(now);
         let id = match known.as_ref().and_then(|known| known.id) {
             Some(id) => id,
             None => IDS.with_borrow_mut(|ids| *ids.next(now as u64)),
