@@ -395,3 +395,21 @@ fn a_current_remote_context_is_a_current_one() {
     assert_eq!(span.parent_span_id, SpanId::from(8));
     assert_eq!(span.links.links[0].span_context.span_id().to_string(), SPAN);
 }
+
+#[test]
+fn a_state_that_w3c_does_not_allow_goes_no_further() {
+    for state in ["=@", "a=1,a=2", "a", "A=1", "a=1,=2"] {
+        let headers = [("traceparent", CONSUMED), ("tracestate", state)];
+        let headers = headers.map(|(name, value)| (name, Some(value.as_bytes())));
+        let consumed = ConsumerRecord::new("in", 0, 1, headers);
+        let (parts, _) = Bed::new().send(Record::new("out").forward(consumed));
+        assert!(
+            parts
+                .headers
+                .get_str("traceparent")
+                .unwrap()
+                .contains(TRACE)
+        );
+        assert_eq!(parts.headers.get("tracestate"), None, "{state}");
+    }
+}

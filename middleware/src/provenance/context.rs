@@ -126,6 +126,13 @@ fn is_state(state: &str, notes: &mut Notes) -> bool {
     true
 }
 
+/// Whether it can go on: nothing is wrong with it.
+#[cfg(feature = "trace")]
+pub(crate) fn is_sound(state: &str) -> bool {
+    let mut notes = Notes::default();
+    is_state(state, &mut notes) && notes.is_empty()
+}
+
 fn is_member(member: &str) -> bool {
     let Some((key, value)) = member.split_once('=') else {
         return false;

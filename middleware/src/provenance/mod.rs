@@ -42,7 +42,7 @@
 //! With the feature `trace`, `TraceContext::context` is what OpenTelemetry starts the consumer's span with.
 
 mod block;
-mod context;
+pub(crate) mod context;
 mod id;
 mod names;
 mod notes;

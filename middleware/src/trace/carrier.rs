@@ -8,6 +8,7 @@ use opentelemetry::{
 };
 
 use super::w3c;
+use crate::provenance::context::is_sound;
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
@@ -37,8 +38,10 @@ impl Carrier {
         match self {
             Self::W3c { .. } => {
                 let (trace_id, span_id, flags) = w3c::decode(headers.get(PARENT)??)?;
-                // What does not parse is not ours to mend: the context just goes without it.
-                let state = headers.get_str(STATE).and_then(|text| text.parse().ok());
+                // What W3C does not allow is not ours to mend: the context just goes without it. OpenTelemetry's parser
+                // lets some of it pass.
+                let state = headers.get_str(STATE).filter(|text| is_sound(text));
+                let state = state.and_then(|text| text.parse().ok());
                 let state = state.unwrap_or_default();
                 Some(SpanContext::new(trace_id, span_id, flags, true, state))
             }
