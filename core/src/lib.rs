@@ -39,7 +39,6 @@
 #![forbid(unsafe_code)]
 
 mod clock;
-
 mod delivery;
 mod error;
 mod flight;

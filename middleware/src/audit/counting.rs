@@ -1,6 +1,6 @@
 //! The two ends of a record's way: counted as attempted, and counted by its outcome.
 
-use std::{cell::Cell, sync::atomic::Ordering, time::Instant};
+use std::{sync::atomic::Ordering, time::Instant};
 
 use bytes::Bytes;
 use franking_core::{Failure, Interceptor, Outcome, Parts, Persistence, Topic};
@@ -10,11 +10,6 @@ use super::{
     ledger::ELSEWHERE,
     recent::{self, Recent},
 };
-
-thread_local! {
-    /// The audit and the time of this thread's last outcome.
-    static SEEN: Cell<Option<(u64, Instant)>> = const { Cell::new(None) };
-}
 
 impl Interceptor for Audit {
     type Token = Ticket;
@@ -32,14 +27,10 @@ impl Interceptor for Audit {
 
     fn on_outcome(&self, ticket: Ticket, outcome: &Outcome<'_>) {
         self.settle(&ticket, outcome);
-        // Once a batch: its records have the same time. Not at the end of a thread, when there is nothing to remember.
-        let seen = SEEN.try_with(|seen| seen.replace(Some((self.id, outcome.at))));
-        if seen != Ok(Some((self.id, outcome.at))) {
-            let now = outcome.at.saturating_duration_since(self.born).as_secs();
-            let due = self.look_at.load(Ordering::Relaxed);
-            if now >= due {
-                self.look(now, due);
-            }
+        let now = outcome.at.saturating_duration_since(self.born).as_secs();
+        let due = self.look_at.load(Ordering::Relaxed);
+        if now >= due {
+            self.look(now, due);
         }
     }
 }

@@ -3,7 +3,7 @@
 use franking_core::Headers;
 
 use super::OriginError;
-use crate::provenance::{Header, Names};
+use crate::provenance::{Header, Names, Path};
 
 /// A rule of thumb: half of what a small record of JSON is.
 const BUDGET: usize = 512;
@@ -117,7 +117,7 @@ impl Hops {
 
     /// The bytes of its text.
     fn len(&self) -> usize {
-        let cut = if self.cut { super::path::CUT.len() } else { 0 };
+        let cut = if self.cut { Path::CUT.len() } else { 0 };
         let hops: usize = self.hops.iter().map(String::len).sum();
         cut + hops + self.hops.len().saturating_sub(1)
     }

@@ -7,11 +7,6 @@ use franking_core::History;
 use super::budget::Hops;
 use crate::provenance::{Path, percent};
 
-/// What stands in place of older hops.
-pub(super) const CUT: &str = "…;";
-/// Readers read no more.
-const MOST: usize = 8;
-
 /// `namespace/service@`, as each of our hops begins.
 pub(super) fn who(namespace: Option<&str>, service: &str) -> String {
     let mut who = String::new();
@@ -43,7 +38,7 @@ pub(super) fn continued(path: Option<&Path<'_>>, me: &str, history: &History) ->
         hops.hops
             .push(place(me, history.topic(), partition, offset));
     }
-    while hops.hops.len() > MOST {
+    while hops.hops.len() > Path::MOST {
         hops.drop_oldest();
     }
     hops
@@ -54,7 +49,7 @@ pub(super) fn write(hops: &Hops) -> Option<String> {
     if hops.hops.is_empty() {
         return None;
     }
-    let cut = if hops.cut { CUT } else { "" };
+    let cut = if hops.cut { Path::CUT } else { "" };
     Some(format!("{cut}{}", hops.hops.join(";")))
 }
 

@@ -38,7 +38,7 @@ impl<'h> TraceContext<'h> {
         notes: &mut Notes,
     ) -> Option<Self> {
         let context = parent.and_then(|parent| {
-            Self::parse(parent)
+            Self::parse(parent.as_bytes())
                 .map_err(|problem| notes.add(Some(Header::TraceParent), problem, 1))
                 .ok()
         });
@@ -55,17 +55,14 @@ impl<'h> TraceContext<'h> {
     }
 
     /// Of a version to come, what is known is read, as W3C asks.
-    fn parse(text: &str) -> Result<Self, Problem> {
-        if text.starts_with("ff") {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Problem> {
+        if text.starts_with(b"ff") {
             return Err(Problem::Version);
         }
-        let (known, more) = text
-            .as_bytes()
-            .split_at_checked(55)
-            .ok_or(Problem::Syntax)?;
+        let (known, more) = text.split_at_checked(55).ok_or(Problem::Syntax)?;
         let goes_on = match more {
             [] => true,
-            [b'-', ..] => !text.starts_with("00"),
+            [b'-', ..] => !text.starts_with(b"00"),
             _ => false,
         };
         if !goes_on || [known[2], known[35], known[52]] != [b'-'; 3] {

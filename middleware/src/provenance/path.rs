@@ -4,8 +4,6 @@ use std::borrow::Cow;
 
 use super::{Header, Notes, Problem, percent, sequence::is_decimal};
 
-/// How many hops a path has.
-const MOST: usize = 8;
 /// Kafka's limit.
 const LONGEST_TOPIC: usize = 249;
 
@@ -36,17 +34,22 @@ pub struct Hop<'h> {
 }
 
 impl<'h> Path<'h> {
+    /// How many hops a path has.
+    pub(crate) const MOST: usize = 8;
+    /// What stands in place of older hops.
+    pub(crate) const CUT: &'static str = "…;";
+
     pub(super) fn read(text: &'h str, notes: &mut Notes) -> Self {
-        let (mut cut, hops) = match text.strip_prefix("…;") {
+        let (mut cut, hops) = match text.strip_prefix(Self::CUT) {
             Some(hops) => (true, hops),
             None => (false, text),
         };
         let count = hops.split(';').count();
-        if count > MOST {
+        if count > Self::MOST {
             notes.add(Some(Header::Path), Problem::TooMany, count);
             cut = true;
         }
-        let newest = hops.split(';').skip(count.saturating_sub(MOST));
+        let newest = hops.split(';').skip(count.saturating_sub(Self::MOST));
         let read: Vec<_> = newest.map(Hop::parse).collect();
         let bad = read.iter().filter(|hop| hop.is_none()).count();
         notes.add(Some(Header::Path), Problem::Syntax, bad);

@@ -67,7 +67,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Percent-encodes what is no baggage-octet, and what has a meaning here: `,`, `;`, `=`, `%`.
-#[cfg(any(feature = "origin", feature = "audit"))]
+#[cfg(any(feature = "origin", feature = "audit", feature = "trace"))]
 pub(crate) fn encode(text: &str, out: &mut String) {
     const UPPER: &[u8; 16] = b"0123456789ABCDEF";
     for byte in text.bytes() {

@@ -3,6 +3,8 @@
 use franking_core::{HeaderName, Headers, History};
 use opentelemetry::{Context, baggage::BaggageExt};
 
+use crate::provenance::percent;
+
 const NAME: &str = "baggage";
 /// W3C's limits.
 const MOST: usize = 64;
@@ -46,7 +48,9 @@ impl Baggage {
         let mut members = Members::default();
         for key in allowed {
             if let Some(value) = current.get(key) {
-                members.add(key, &encoded(value.as_str()));
+                let mut encoded = String::new();
+                percent::encode(value.as_str(), &mut encoded);
+                members.add(key, &encoded);
             } else if let Some(value) = consumed.and_then(|text| find(text, key)) {
                 members.add(key, value);
             }
@@ -94,19 +98,6 @@ fn find<'h>(text: &'h str, key: &str) -> Option<&'h str> {
 /// W3C's baggage-octets.
 fn is_octet(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
-}
-
-fn encoded(value: &str) -> String {
-    let mut text = String::with_capacity(value.len());
-    for byte in value.bytes() {
-        // A `%` would be taken for an escape, and some readers end a value at a `=`.
-        if is_octet(byte) && !matches!(byte, b'%' | b'=') {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    text
 }
 
 /// A key is one of HTTP's tokens.

@@ -2,6 +2,8 @@
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId};
 
+use crate::provenance::TraceContext;
+
 /// `00-{trace id}-{span id}-{flags}`.
 pub(super) fn encode(context: &SpanContext) -> [u8; 55] {
     let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
@@ -28,36 +30,14 @@ fn digits<const N: usize>(text: &mut [u8], bytes: [u8; N]) {
     }
 }
 
-/// What a valid `traceparent` says. Of a version to come, the fields that are known are read, as W3C asks.
+/// What a valid `traceparent` says.
 pub(super) fn decode(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
-    let (known, more) = text.split_at_checked(55)?;
-    if [known[2], known[35], known[52]] != [b'-'; 3] {
-        return None;
-    }
-    let version = number(&known[..2])?;
-    if version == 0xff
-        || (version == 0 && !more.is_empty())
-        || more.first().is_some_and(|b| *b != b'-')
-    {
-        return None;
-    }
-    let trace_id = TraceId::from(number(&known[3..35])?);
-    let span_id = SpanId::from(number(&known[36..52])? as u64);
-    let flags = TraceFlags::new(number(&known[53..])? as u8);
-    (trace_id != TraceId::INVALID && span_id != SpanId::INVALID)
-        .then_some((trace_id, span_id, flags))
-}
-
-/// Lower-case digits only, as W3C has it.
-fn number(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0, |number, digit| {
-        let value = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(number << 4 | u128::from(value))
-    })
+    let read = TraceContext::parse(text).ok()?;
+    Some((
+        read.trace_id.into(),
+        read.span_id.into(),
+        TraceFlags::new(read.flags),
+    ))
 }
 
 #[cfg(test)]
