@@ -25,6 +25,7 @@
 //! |---|---|
 //! | ways to send, flush, close | [`Producer`] |
 //! | properties, defaults, what is refused | [`config`] |
+//! | tokens for SASL's OAUTHBEARER | [`oauthbearer`] |
 //! | keys and values to bytes, as Java's; Avro, Protobuf, Thrift; schema registries | [`serializers`] |
 //! | the layers of the default stack, and why each stands where it stands | [`DefaultStack`], [`middleware`] |
 //! | partitioners, and one of your own | [`partitioners`], [`Partitioner`] |
@@ -46,6 +47,7 @@
 
 pub mod config;
 pub mod engine;
+pub mod oauthbearer;
 pub mod partitioners;
 pub mod producer;
 pub mod provenance;

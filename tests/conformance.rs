@@ -148,11 +148,7 @@ where
         ] {
             properties.set(name, value);
         }
-        let none = Required {
-            key_serializer: false,
-            value_serializer: false,
-        };
-        let config = Config::check(&properties, none).unwrap();
+        let config = Config::check(&properties, Required::default()).unwrap();
         let engine = RdkafkaEngine::new(&config).unwrap();
         self.engine = Some(engine.clone());
         self.layer.layer(engine)

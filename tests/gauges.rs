@@ -37,7 +37,7 @@ async fn the_engine_shows_its_buffer_and_librdkafkas_statistics() {
     let mock = Mock::with_topic("t", 1);
     let producer = builder(mock.bootstrap())
         .property("buffer.memory", "1000000")
-        .property("statistics.interval.ms", "100")
+        .property("statistics.interval.ms", "1000")
         .build()
         .unwrap();
     for n in 0..100 {

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
+use franking::config::Properties;
+use franking::partitioners::murmur2;
 use franking::serializers::{
     BoolSerializer, BytesSerializer, F32Serializer, F64Serializer, I16Serializer, I32Serializer,
     I64Serializer, StringSerializer, UnitSerializer, UuidSerializer,
@@ -262,6 +264,101 @@ fn hex(bytes: &[u8]) -> String {
         return "-".into();
     }
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+// === keys ===
+
+/// Keys of every length up to 64 bytes, any bytes: what the partition of a key rests on.
+#[test]
+fn javas_hash_of_a_key_is_ours() {
+    let mut random = Random::new();
+    let keys: Vec<Vec<u8>> = (0..20_000)
+        .map(|n| (0..n % 65).map(|_| random.bits() as u8).collect())
+        .collect();
+    let mut asked = String::new();
+    for key in &keys {
+        for byte in key {
+            write!(asked, "{byte:02x}").unwrap();
+        }
+        asked.push('\n');
+    }
+    let answers = java("Murmur2", &[], asked);
+    assert_eq!(answers.lines().count(), keys.len(), "Java answered each");
+    for (key, answer) in keys.iter().zip(answers.lines()) {
+        let ours = murmur2(key).cast_signed().to_string();
+        assert_eq!(ours, answer, "{key:?}");
+    }
+    println!("compared with Java: the hashes of {} keys", keys.len());
+}
+
+// === .properties ===
+
+/// Texts in which Java and others read different things.
+const TEXTS: [&str; 14] = [
+    "\\\n# comment\nd=1",
+    "\\\n!comment",
+    "\\\n\n x=1",
+    "\\",
+    "\\\n",
+    "k\\",
+    "a\\\n\\\n b=1",
+    "a=1\\\n\nb=2",
+    "a\\\\\n=b",
+    "a = = b",
+    "\u{2028}a=1",
+    "\u{c}#x\ny=2",
+    "a\\u003d=\\uD83D\\uDE00",
+    "a=\\u+041",
+];
+
+/// On the corpus that the fuzz target `properties` has kept, where the model is not Java itself.
+#[test]
+fn javas_properties_are_read_as_java_does() {
+    let corpus = std::fs::read_dir("fuzz/corpus/properties").unwrap();
+    let mut texts: Vec<String> = corpus
+        .filter_map(|file| String::from_utf8(std::fs::read(file.unwrap().path()).unwrap()).ok())
+        // Java takes the two halves of a line's end for two, if a backslash alone is before them: for none or an empty name.
+        .filter(|text| !text.ends_with("\\\r\n"))
+        .collect();
+    texts.extend(TEXTS.map(str::to_owned));
+    let asked: String = texts.iter().map(|text| units(text) + "\n").collect();
+    let answers = java("LoadProperties", &[], asked);
+    assert_eq!(answers.lines().count(), texts.len(), "Java answered each");
+
+    let (mut same, mut refused) = (0, 0);
+    for (text, answer) in texts.iter().zip(answers.lines()) {
+        match Properties::parse(text) {
+            Ok(ours) => {
+                let ours: BTreeMap<_, _> = ours.iter().collect();
+                let mut told: Vec<_> = ours
+                    .iter()
+                    .map(|(name, value)| format!("{}={} ", units(name), units(value)))
+                    .collect();
+                let mut theirs: Vec<_> = answer.split_inclusive(' ').collect();
+                // Java sorts by UTF-16.
+                told.sort();
+                theirs.sort();
+                assert_eq!(told, theirs, "{text:?}");
+                same += 1;
+            }
+            Err(error) => {
+                // A name that is there twice, and half a character, Java takes.
+                let only_ours = ["and again on line", "half a character"];
+                let told = error.to_string();
+                let stricter = only_ours.iter().any(|why| told.contains(why));
+                assert!(answer == "refused" || stricter, "{text:?}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    println!("compared with Java: {same} texts read the same, {refused} refused");
+    assert!(same > 20 && refused > 1, "{same} and {refused}");
+}
+
+fn units(text: &str) -> String {
+    text.encode_utf16()
+        .map(|unit| format!("{unit:04x}"))
+        .collect()
 }
 
 // === on a real broker ===

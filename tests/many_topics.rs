@@ -21,12 +21,13 @@ const TASKS: u64 = 64;
 const PARTITIONS: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Topics, and records over all of them: a thousand and a million with `FRANKING_LONG=1`.
-fn size() -> (usize, u64) {
-    match std::env::var("FRANKING_LONG") {
-        Ok(long) if long == "1" => (1_000, 1_000_000),
-        _ => (100, 100_000),
-    }
+/// What a producer for so many partitions is told: room for a batch of each, and time to fill it. The defaults cost more,
+/// see docs/guarantees.md.
+const SETTINGS: [(&str, &str); 2] = [("buffer.memory", "268435456"), ("linger.ms", "50")];
+
+/// The whole of it, with `FRANKING_LONG=1`.
+fn long() -> bool {
+    std::env::var("FRANKING_LONG").is_ok_and(|long| long == "1")
 }
 
 // === outcomes ===
@@ -159,7 +160,11 @@ fn run(name: &str, bootstrap: &str, topics: &[Topic], records: u64) -> Duration 
         .build()
         .unwrap();
     let (before, started) = (cpu(), Instant::now());
-    let producer = bytes_builder(bootstrap).build().unwrap();
+    let mut producer = bytes_builder(bootstrap);
+    for (name, value) in SETTINGS {
+        producer = producer.property(name, value);
+    }
+    let producer = producer.build().unwrap();
     runtime.block_on(async {
         let tasks: Vec<_> = (0..TASKS)
             .map(|task| {
@@ -204,17 +209,21 @@ fn run(name: &str, bootstrap: &str, topics: &[Topic], records: u64) -> Duration 
 
 #[test]
 fn no_record_among_many_topics_is_lost() {
-    let (topics, records) = size();
-    let cluster = Cluster::start(1, &[]);
+    let (topics, records, brokers) = match long() {
+        true => (1_000, 1_000_000, 3),
+        false => (100, 100_000, 1),
+    };
+    let cluster = Cluster::start(brokers, &[]);
     let bootstrap = cluster.bootstrap();
     let many = make_topics(bootstrap, topics);
     let one = make_topics(bootstrap, 1);
     let alone = run("one topic", bootstrap, &one, records);
     let among = run(&format!("{topics} topics"), bootstrap, &many, records);
     let ratio = among.as_secs_f64() / alone.as_secs_f64();
-    // Not asserted: librdkafka sends a request for each partition, so that a record's cost depends on how many of its
-    // partition come within `linger.ms`.
     println!(
-        "row 21, {records} records over {topics} topics of {PARTITIONS} partitions cost {ratio:.2} of what they cost in one"
+        "row 21, {records} records over {topics} topics of {PARTITIONS} partitions on {brokers} brokers cost {ratio:.2} of what they cost in one"
     );
+    // The aim is 2. Measured are 1.8 to 2.1 as this is built for tests, where both cost more, and 2.3 optimized: see
+    // docs/guarantees.md. A machine that does much else adds a tenth; of a second's worth of processor time it says little.
+    assert!(!long() || ratio <= 3.0, "{ratio:.2}");
 }

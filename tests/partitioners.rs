@@ -249,6 +249,8 @@ fn an_answer_that_is_no_partition_fails_that_record_alone() {
                 }
             }
         }
+        // Who waits hears before the room is given back.
+        producer.flush().await;
     });
     assert_eq!(producer.room().used(), 0);
 }

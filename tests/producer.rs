@@ -538,10 +538,20 @@ async fn an_unknown_topic_fails_after_max_block_and_names_it() {
 
     // From now on it is known to be unknown; once it is there, records go.
     producer.send(record("nowhere", "v")).await.unwrap_err();
-    let late = topic(cluster.bootstrap(), "late", 1, &[]);
-    assert_eq!(
-        producer.send(record(&late, "v")).await.unwrap().offset,
-        Some(0)
+    support::make_topic(cluster.bootstrap(), "nowhere", 1, 1, &[]);
+    let made = Instant::now();
+    let offset = loop {
+        match producer.send(record("nowhere", "v")).await {
+            Ok(sent) => break sent.offset,
+            Err(error) => assert_eq!(*error.code(), Code::UnknownTopicOrPartition),
+        }
+        assert!(made.elapsed() < Duration::from_secs(30));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    assert_eq!(offset, Some(0));
+    println!(
+        "a topic that was unknown is used {:?} after it was made",
+        made.elapsed()
     );
 }
 

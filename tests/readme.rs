@@ -1,4 +1,4 @@
-//! The README names tests that exist.
+//! What the documents say shows their claims exists.
 
 use std::{fs, path::Path};
 
@@ -38,6 +38,29 @@ fn every_test_that_the_table_of_chapter_3_names_exists() {
                 "no test has the name {word}"
             );
             named += 1;
+        }
+    }
+    assert!(named > 40, "{named}");
+}
+
+#[test]
+fn every_test_that_the_document_on_security_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let mut tests = String::new();
+    for folder in ["tests", "middleware/tests", "src/engine"] {
+        texts(&root.join(folder), &mut tests);
+    }
+
+    let mut named = 0;
+    for row in document.lines().filter(|line| line.starts_with('|')) {
+        // Words in backticks that are functions' names, as none of the settings and files is.
+        for word in row.split('`').skip(1).step_by(2) {
+            let letters = |c: char| c.is_ascii_lowercase() || c == '_';
+            if word.matches('_').count() > 2 && word.chars().all(letters) {
+                assert!(tests.contains(&format!("fn {word}(")), "{word}");
+                named += 1;
+            }
         }
     }
     assert!(named > 40, "{named}");

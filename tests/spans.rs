@@ -74,7 +74,7 @@ impl Bed {
     }
 }
 
-/// Retries wait at least none and at most this long.
+/// The longest wait before a resend.
 const BACKOFF: Duration = Duration::from_millis(300);
 
 /// How long a test waits before a record ends.

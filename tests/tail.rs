@@ -483,15 +483,15 @@ fn it_follows_and_ends_when_nobody_reads_any_more() {
     // It begins at the end, whenever that is: so until it is there, records come.
     let (first, sent) = thread::scope(|scope| {
         let first = scope.spawn(|| idle.line());
+        let other = scope.spawn(|| busy.line());
         let mut sent = 0;
-        while !first.is_finished() {
+        while !first.is_finished() || !other.is_finished() {
             send(&producer, [record(sent)]);
             sent += 1;
         }
         (first.join().unwrap(), sent)
     });
     assert!(serde_json::from_str::<Value>(&first).unwrap()["value"].is_string());
-    busy.line();
 
     // While nothing comes.
     idle.hang_up();
@@ -608,7 +608,7 @@ fn what_is_wrong_is_said_and_no_secret_with_it() {
         ("hunter2", "-X number 1 has no `=`"),
         ("fetch.min.bytes=much", "`fetch.min.bytes`"),
         ("isolation.level=none", "`isolation.level`"),
-        ("sasl.jaas.config=hunter2", "`sasl.jaas.config`"),
+        ("sasl.oauthbearer.client.secret=hunter2", "no HTTP client"),
     ] {
         let said = fails(&["-t", &topic, "-X", property]);
         assert!(said.contains(tells), "{property}: {said}");

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, error::Error, fmt, sync::Arc};
 
-use crate::{Record, Topic};
+use crate::{Escaped, Record, Topic};
 
 /// Any error of somebody else's: a serializer's, a tower layer's.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -265,6 +265,11 @@ impl Failure {
         self.0.transient
     }
 
+    /// What happened, without what became of the record.
+    pub fn what_happened(&self) -> &str {
+        &self.0.detail
+    }
+
     /// What the user can do.
     pub fn what_to_do(&self) -> &str {
         &self.0.advice
@@ -298,14 +303,15 @@ impl fmt::Display for Failure {
             ..
         } = &*self.0;
         match code {
-            Code::Broker { number, name } => write!(f, "{name} ({number})")?,
+            Code::Broker { number, name } => write!(f, "{} ({number})", Escaped(name))?,
             code => write!(f, "{code}")?,
         }
-        write!(f, ": {detail} ({persistence})")?;
+        // A layer may have put a broker's words there, or a name that the application chose.
+        write!(f, ": {} ({persistence})", Escaped(detail))?;
         if let Some(why) = declined {
             write!(f, "; not sent again: {why}")?;
         }
-        write!(f, ". To do: {advice}")?;
+        write!(f, ". To do: {}", Escaped(advice))?;
         match setting {
             Some(setting) if !advice.contains(setting) => write!(f, " (setting: {setting})"),
             _ => Ok(()),

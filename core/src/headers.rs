@@ -26,8 +26,10 @@ use crate::wire::Wire;
 pub struct Headers {
     wire: Wire,
     count: u32,
-    /// A bit for each name that was ever here, see `mark`: a stamp of a new name need not look for an old one.
+    /// Bits for each name that was ever here, see `mark` and `initial`: who looks for a name that never was, or for others
+    /// like it, need not read the list.
     seen: u32,
+    initials: u32,
 }
 
 impl Headers {
@@ -57,10 +59,12 @@ impl Headers {
     /// [`InvalidHeaderName`] for an empty name or one with control characters; nothing is added.
     pub fn append(&mut self, name: &str, value: impl HeaderValue) -> Result<(), InvalidHeaderName> {
         check_name(name)?;
-        put_varint(&mut self.wire, name.len() as i64);
-        self.wire.extend(name.as_bytes());
-        self.put_value(value.bytes());
-        self.seen |= mark(name.as_bytes());
+        let (name, value) = (name.as_bytes(), value.bytes());
+        put(&mut self.wire, Some(name));
+        put(&mut self.wire, value);
+        self.count += 1;
+        self.seen |= mark(name);
+        self.initials |= initial(name);
         Ok(())
     }
 
@@ -80,9 +84,26 @@ impl Headers {
         if self.seen & name.mark != 0 {
             self.remove(name.as_str());
         }
-        self.seen |= name.mark;
         self.wire.extend(&name.encoded);
-        self.put_value(Some(value));
+        put(&mut self.wire, Some(value));
+        self.count += 1;
+        self.seen |= name.mark;
+        self.initials |= name.initial;
+    }
+
+    /// `false`: no header's name begins with this letter of ASCII, nor, to who ignores case and blanks before it, with one
+    /// that could be taken for it. So who looks for names like its own need not read the list. `true` says nothing.
+    ///
+    /// ```
+    /// let mut headers = franking_core::Headers::new();
+    /// headers.append("traceparent", "00-…")?;
+    /// assert!(!headers.may_begin_with(b'p'));
+    /// headers.append(" Prov-Id", "…")?;
+    /// assert!(headers.may_begin_with(b'p'));
+    /// # Ok::<(), franking_core::InvalidHeaderName>(())
+    /// ```
+    pub fn may_begin_with(&self, letter: u8) -> bool {
+        self.initials & (initial(&[letter]) | ODD) != 0
     }
 
     /// Removes every header of this name and says how many there were.
@@ -93,23 +114,40 @@ impl Headers {
         self.remove_bytes(|candidate| candidate == name.as_bytes())
     }
 
-    /// Removes every header whose name begins so and says how many there were.
-    pub fn remove_prefixed(&mut self, prefix: &str) -> usize {
-        self.remove_bytes(|candidate| candidate.starts_with(prefix.as_bytes()))
+    /// Removes every header that is picked, by its name and value, and says how many there were. One pass, whatever is
+    /// picked.
+    pub fn remove_where(&mut self, mut pick: impl FnMut(&str, Option<&[u8]>) -> bool) -> usize {
+        self.sift(|wire, at| {
+            let (name, value, next) = entry(wire, at);
+            (pick(name, value), next)
+        })
     }
 
     fn remove_bytes(&mut self, pick: impl Fn(&[u8]) -> bool) -> usize {
+        self.sift(|wire, at| {
+            let (name, next) = skip(wire, at);
+            (pick(name), next)
+        })
+    }
+
+    /// `judge` says of the header at an index whether it goes, and where the next one begins. What stays moves down, each
+    /// byte once: a record can have ten thousand headers of one name.
+    fn sift(&mut self, mut judge: impl FnMut(&[u8], usize) -> (bool, usize)) -> usize {
         let before = self.count;
-        let mut at = 0;
+        let (mut at, mut kept) = (0, 0);
         while at < self.wire.len() {
-            let (name, next) = skip(&self.wire, at);
-            if pick(name) {
-                self.wire.remove(at..next);
+            let (goes, next) = judge(&self.wire, at);
+            if goes {
                 self.count -= 1;
             } else {
-                at = next;
+                if kept < at {
+                    self.wire.copy_within(at..next, kept);
+                }
+                kept += next - at;
             }
+            at = next;
         }
+        self.wire.truncate(kept);
         (before - self.count) as usize
     }
 
@@ -136,17 +174,6 @@ impl Headers {
             at: 0,
             left: self.len(),
         }
-    }
-
-    fn put_value(&mut self, value: Option<&[u8]>) {
-        match value {
-            Some(value) => {
-                put_varint(&mut self.wire, value.len() as i64);
-                self.wire.extend(value);
-            }
-            None => put_varint(&mut self.wire, -1),
-        }
-        self.count += 1;
     }
 }
 
@@ -207,6 +234,7 @@ pub struct HeaderName {
     encoded: Box<[u8]>,
     skip: usize,
     mark: u32,
+    initial: u32,
 }
 
 impl HeaderName {
@@ -217,13 +245,12 @@ impl HeaderName {
     pub fn new(name: &str) -> Result<Self, InvalidHeaderName> {
         check_name(name)?;
         let mut encoded = Wire::default();
-        put_varint(&mut encoded, name.len() as i64);
-        let skip = encoded.len();
-        encoded.extend(name.as_bytes());
+        put(&mut encoded, Some(name.as_bytes()));
         Ok(Self {
             encoded: (*encoded).into(),
-            skip,
+            skip: encoded.len() - name.len(),
             mark: mark(name.as_bytes()),
+            initial: initial(name.as_bytes()),
         })
     }
 
@@ -314,17 +341,30 @@ fn mark(name: &[u8]) -> u32 {
     1 << ((name.len() as u32 * 7 + u32::from(last)) % 32)
 }
 
-#[inline]
-fn put_varint(out: &mut Wire, value: i64) {
-    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
-    while zigzag >= 0x80 {
-        out.push(zigzag as u8 | 0x80);
-        zigzag >>= 7;
+/// The bit that the first letter of a name sets in `initials`, the same in either case.
+fn initial(name: &[u8]) -> u32 {
+    match name.first() {
+        Some(byte @ b'!'..=b'~') => 1 << (byte & 31),
+        _ => ODD,
     }
-    out.push(zigzag as u8);
 }
 
-/// Reads what `put_varint` wrote: the value and the index behind it.
+/// The bit of blanks and of what lies beyond ASCII, some of which are other forms of its letters. No letter has it.
+const ODD: u32 = 1;
+
+/// A name or a value behind its length, which is a zigzag varint; -1 says null.
+#[inline]
+fn put(wire: &mut Wire, bytes: Option<&[u8]>) {
+    let mut zigzag = bytes.map_or(1, |bytes| (bytes.len() as u64) << 1);
+    while zigzag >= 0x80 {
+        wire.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    wire.push(zigzag as u8);
+    wire.extend(bytes.unwrap_or_default());
+}
+
+/// Reads such a length, and gives the index behind it.
 #[inline]
 fn varint(wire: &[u8], mut at: usize) -> (i64, usize) {
     // Names and most values are shorter than 64 bytes: one byte says so.
@@ -404,6 +444,92 @@ mod tests {
     }
 
     #[test]
+    fn of_a_name_the_last_one_counts() {
+        let mut headers = Headers::new();
+        assert_eq!((headers.get("a"), headers.get_str("a")), (None, None));
+        headers.append("a", "1").unwrap();
+        assert_eq!(headers.get("a"), Some(Some(&b"1"[..])));
+        headers.append("a", [2, 0xff]).unwrap();
+        headers.append("b", None::<&str>).unwrap();
+        assert_eq!(headers.get("a"), Some(Some(&[2, 0xff][..])));
+        assert_eq!((headers.get_str("a"), headers.get("b")), (None, Some(None)));
+        headers.append("a", "text").unwrap();
+        assert_eq!(headers.get_str("a"), Some("text"));
+        // A name that shares its bit with another one.
+        assert_eq!(mark(b"a"), mark(b"A"));
+        assert_eq!((headers.get("A"), headers.is_empty()), (None, false));
+    }
+
+    #[test]
+    fn what_is_picked_goes_and_the_rest_stays_in_order() {
+        let mut headers = Headers::new();
+        for name in ["prov-id", "x-prov-id", "prov-", "prov", "prov-id"] {
+            headers.append(name, "").unwrap();
+        }
+        let ours = |name: &str, _: Option<&[u8]>| name.starts_with("prov-");
+        assert_eq!(headers.remove_where(ours), 3);
+        let left: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+        assert_eq!(left, ["x-prov-id", "prov"]);
+        assert_eq!(headers.remove_where(ours), 0);
+    }
+
+    #[test]
+    fn equal_are_the_same_headers_in_the_same_order() {
+        let headers = |names: &[&str]| {
+            let mut headers = Headers::new();
+            for name in names {
+                headers.append(name, "v").unwrap();
+            }
+            headers
+        };
+        assert_eq!(headers(&["a", "b"]), headers(&["a", "b"]));
+        assert_ne!(headers(&["a", "b"]), headers(&["b", "a"]));
+        assert_ne!(headers(&["a"]), headers(&["a", "a"]));
+        let three = headers(&["a", "b", "c"]);
+        let mut iter = three.iter();
+        iter.next();
+        assert_eq!((iter.len(), iter.size_hint()), (2, (2, Some(2))));
+        assert_eq!((&three).into_iter().count(), 3);
+    }
+
+    #[test]
+    fn how_names_begin_is_known_in_every_form() {
+        let begin = |name: &str, letter| {
+            let (mut appended, mut stamped) = (Headers::new(), Headers::new());
+            appended.append(name, "").unwrap();
+            stamped.stamp(&HeaderName::new(name).unwrap(), b"");
+            let may = appended.may_begin_with(letter);
+            assert_eq!(stamped.may_begin_with(letter), may, "{name:?}");
+            may
+        };
+        for letter in b'a'..=b'z' {
+            assert!(!Headers::new().may_begin_with(letter));
+            for other in b'a'..=b'z' {
+                let names = [other, other.to_ascii_uppercase()].map(|c| char::from(c).to_string());
+                for name in names {
+                    assert_eq!(begin(&name, letter), other == letter, "{name:?} {letter}");
+                }
+            }
+            for name in [" x", "\u{a0}x", "\u{212a}", "ſ", "ｐ"] {
+                assert!(begin(name, letter), "{name:?} {letter}");
+            }
+        }
+        let mut two = Headers::new();
+        two.append("a", "").unwrap();
+        two.append("b", "").unwrap();
+        assert!(two.may_begin_with(b'a') && two.may_begin_with(b'b') && !two.may_begin_with(b'c'));
+    }
+
+    #[test]
+    fn a_bad_name_is_told_escaped() {
+        let told = |name| HeaderName::new(name).unwrap_err().to_string();
+        assert_eq!(told(""), "a header's name is empty; give it one");
+        assert!(told("a\x1b[2J").contains(r#""a\u{1b}[2J""#));
+        let name = HeaderName::new("prov-id").unwrap();
+        assert_eq!(format!("{name:?}"), r#""prov-id""#);
+    }
+
+    #[test]
     fn debug_shows_no_values() {
         let mut headers = Headers::new();
         headers.append("token", "hunter2").unwrap();
@@ -426,7 +552,7 @@ mod tests {
         /// Against a plain list of pairs.
         #[test]
         fn behaves_like_a_list(ops in proptest::collection::vec(
-            (0..4u8, "[a-c]", proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200))), 0..40)
+            (0..5u8, "[a-c]", proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200))), 0..40)
         ) {
             let mut headers = Headers::new();
             let mut model: Vec<(String, Option<Vec<u8>>)> = Vec::new();
@@ -447,10 +573,16 @@ mod tests {
                         model.retain(|(n, _)| *n != name);
                         model.push((name, Some(value)));
                     }
-                    _ => {
+                    3 => {
                         let before = model.len();
                         model.retain(|(n, _)| *n != name);
                         prop_assert_eq!(headers.remove(&name), before - model.len());
+                    }
+                    _ => {
+                        let before = model.len();
+                        let goes = |n: &str, v: Option<&[u8]>| n < &*name && v == value.as_deref();
+                        model.retain(|(n, v)| !goes(n, v.as_deref()));
+                        prop_assert_eq!(headers.remove_where(goes), before - model.len());
                     }
                 }
                 let read: Vec<_> = headers.iter().map(|(n, v)| (n.to_owned(), v.map(<[u8]>::to_vec))).collect();

@@ -41,6 +41,7 @@
 mod clock;
 mod delivery;
 mod error;
+mod escaped;
 mod flight;
 mod guard;
 mod headers;
@@ -67,6 +68,7 @@ mod wire;
 pub use self::{
     delivery::{Delivery, SendResult, Slots},
     error::{BoxError, Code, Failure, Persistence, SendError},
+    escaped::{Escaped, is_unsafe},
     flight::Flight,
     guard::hooks_panicked,
     headers::{HeaderName, HeaderValue, Headers, InvalidHeaderName, Iter as HeadersIter},

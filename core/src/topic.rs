@@ -38,6 +38,20 @@ impl Topic {
             Repr::Shared(name) => name,
         }
     }
+
+    /// Whether Kafka takes such a name: at most 249 letters, digits, `.`, `_` and `-`. Others never get into a topic; and
+    /// as they can be anything, layers call them `_other` in spans, metrics and reports.
+    ///
+    /// ```
+    /// # use franking_core::Topic;
+    /// assert!(Topic::from("orders.eu-1").is_legal());
+    /// assert!(!Topic::from("orders\u{1b}[2J").is_legal());
+    /// ```
+    pub fn is_legal(&self) -> bool {
+        let name = self.as_str();
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        (1..=249).contains(&name.len()) && name.bytes().all(legal) && !matches!(name, "." | "..")
+    }
 }
 
 impl Default for Topic {

@@ -1,6 +1,6 @@
 //! Bytes that mostly fit where they are.
 
-use std::ops::{Deref, Range};
+use std::ops::{Deref, DerefMut};
 
 use arrayvec::ArrayVec;
 
@@ -17,12 +17,14 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
+    #[inline]
     pub(crate) fn extend(&mut self, bytes: &[u8]) {
         if self.spilled.is_some() || self.inline.try_extend_from_slice(bytes).is_err() {
             self.spill(bytes);
         }
     }
 
+    #[inline]
     pub(crate) fn push(&mut self, byte: u8) {
         if self.spilled.is_some() || self.inline.try_push(byte).is_err() {
             self.spill(&[byte]);
@@ -39,10 +41,10 @@ impl Wire {
         spilled.extend_from_slice(bytes);
     }
 
-    pub(crate) fn remove(&mut self, range: Range<usize>) {
+    pub(crate) fn truncate(&mut self, len: usize) {
         match &mut self.spilled {
-            Some(spilled) => drop(spilled.drain(range)),
-            None => drop(self.inline.drain(range)),
+            Some(spilled) => spilled.truncate(len),
+            None => self.inline.truncate(len),
         }
     }
 }
@@ -54,6 +56,15 @@ impl Deref for Wire {
         match &self.spilled {
             Some(spilled) => spilled,
             None => &self.inline,
+        }
+    }
+}
+
+impl DerefMut for Wire {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match &mut self.spilled {
+            Some(spilled) => spilled,
+            None => &mut self.inline,
         }
     }
 }

@@ -141,6 +141,48 @@ fn nobody_has_to_listen() {
     assert_eq!((totals.delivered, totals.not_persisted), (2, 1));
 }
 
+#[test]
+fn a_dropped_one_keeps_nothing_of_its_task() {
+    let engine = Scripted::new();
+    engine.stall();
+    let task = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&task));
+    let mut sent = Box::pin(call(&engine));
+    let polled = sent.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    drop(waker);
+    assert_eq!(Arc::strong_count(&task), 2);
+    drop(sent);
+    assert_eq!(Arc::strong_count(&task), 1, "the slot holds the waker");
+    engine.resume();
+    assert_eq!(task.0.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn says_whether_the_engine_may_never_have_had_the_record() {
+    let refused = || Err(SendError::new(Failure::new(Code::Refused)));
+    assert!(Delivery::ready(refused()).may_be_refused());
+    assert!(Delivery::boxed(async move { refused() }).may_be_refused());
+    let engine = Scripted::new();
+    engine.stall();
+    let waiting = call(&engine);
+    assert!(!waiting.may_be_refused());
+    engine.resume();
+    assert!(!waiting.may_be_refused());
+    engine.stall();
+    engine.script(Answer::fail(Failure::new(Code::TimedOut)));
+    let failed = call(&engine);
+    engine.resume();
+    assert!(failed.may_be_refused());
+}
+
+#[test]
+fn debug_says_what_it_is() {
+    let delivery = call(&Scripted::new());
+    assert_eq!(format!("{delivery:?}"), "Delivery");
+    assert_eq!(format!("{:?}", franking_core::Slots::default()), "Slots");
+}
+
 /// A waker that holds the last of a task whose own drop uses the engine again.
 struct Task(Mutex<Option<Scripted>>);
 

@@ -117,3 +117,17 @@ fn a_recoverer_gets_it_with_its_history_and_so_does_the_next_attempt() {
     assert_eq!(error.attempts(), 2);
     assert!(has_history(error));
 }
+
+#[test]
+fn a_history_takes_as_much_room_as_it_holds() {
+    let size = |topic: &'static str, headers: &[(&'static str, Option<&'static [u8]>)]| {
+        let consumed = ConsumerRecord::new(topic, 0, 0, headers.to_vec());
+        let record = Record::new("out").derive(consumed);
+        record.history.as_ref().unwrap().size()
+    };
+    let least = size("", &[]);
+    assert_eq!(least, size_of::<franking_core::History>());
+    assert_eq!(size("orders", &[]), least + 6);
+    // Two lengths of a byte each, the name, the value.
+    assert_eq!(size("orders", &[("a", Some(b"1234"))]), least + 6 + 7);
+}

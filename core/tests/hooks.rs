@@ -1,14 +1,15 @@
 //! Hooks are linear, unwound once, innermost first, and cannot hurt each other.
 
 use std::{
+    cell::Cell,
     panic::resume_unwind,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::{Duration, Instant},
 };
 
 use franking_core::{
-    Acks, Code, Delivery, Failed, Failure, Flight, Outcome, Persistence, Placed, Record, Recover,
-    Room, Slots, Snapshot, hooks_panicked,
+    Acks, Code, Delivery, Failed, Failure, Flight, HeaderList, HeadersView, Outcome, Persistence,
+    Placed, Record, Recover, Room, Slots, Snapshot, Topic, View, hooks_panicked,
     testing::{Answer, Scripted, block_on, send},
 };
 
@@ -250,4 +251,66 @@ fn parts_that_are_taken_from_a_record_are_not_sent_again_by_a_recoverer() {
     assert_eq!(parts.topic, "t");
     assert_eq!(log(&heard), ["t"]);
     assert_eq!(franking_core::hooks_panicked(), panicked);
+}
+
+/// A record that counts how often it is made again.
+struct Counted<'c>(&'c Cell<u32>);
+
+impl Snapshot for Counted<'_> {
+    fn view(&self) -> View<'_> {
+        static TOPIC: LazyLock<Topic> = LazyLock::new(|| "t".into());
+        View {
+            topic: &TOPIC,
+            partition: None,
+            timestamp: None,
+            key: None,
+            value: None,
+            headers: HeadersView::Foreign(&NoHeaders),
+        }
+    }
+
+    fn into_record(self) -> Record {
+        self.0.set(self.0.get() + 1);
+        Record::new("t")
+    }
+}
+
+struct NoHeaders;
+
+impl HeaderList for NoHeaders {
+    fn header(&self, _: usize) -> Option<(&str, Option<&[u8]>)> {
+        None
+    }
+}
+
+#[test]
+fn a_record_is_made_again_only_for_who_wants_it() {
+    let room = Room::new(10_000);
+    for (listens, expected) in [(true, 1), (false, 0)] {
+        let made = Cell::new(0);
+        let mut flight = Record::new("t").take_flight();
+        let sent = flight.depart(&mut Slots::default());
+        let sent = Some(sent).filter(|_| listens);
+        let mut acks = Acks::new(&room, Instant::now());
+        acks.failed(flight, Failure::new(Code::TimedOut), Counted(&made));
+        drop(acks);
+        assert_eq!(made.get(), expected, "listens: {listens}");
+        if let Some(sent) = sent {
+            let error = block_on(sent, Duration::ZERO).unwrap().unwrap_err();
+            assert!(error.into_record().is_some());
+        }
+    }
+}
+
+#[test]
+fn a_flight_that_an_engine_loses_is_told_to_who_waits() {
+    let mut flight = Record::new("t").take_flight();
+    let sent = flight.depart(&mut Slots::default());
+    drop(flight);
+    let error = block_on(sent, Duration::ZERO)
+        .expect("at once")
+        .unwrap_err();
+    assert_eq!(*error.code(), Code::Dropped);
+    assert_eq!(error.persistence(), Persistence::Unknown);
+    assert!(error.into_record().is_none());
 }

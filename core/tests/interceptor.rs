@@ -1,6 +1,9 @@
 //! Interceptors: paired exactly once, in reverse, alone and in tuples.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    task::{Context, Waker},
+};
 
 use franking_core::{
     Code, Failed, Failure, Interceptor, InterceptorLayer, Outcome, Parts, Record, Recover,
@@ -265,4 +268,30 @@ fn a_dropped_record_is_paired_too() {
     let mut stack = InterceptorLayer::new(Logs("a", Arc::clone(&log), Calm)).layer(Loses);
     send(&mut stack, Record::new("t")).unwrap_err();
     assert_eq!(taken(&log), ["a: send", "a: DROPPED 0"]);
+}
+
+#[test]
+fn one_that_may_be_left_out_is_asked_if_it_is_there() {
+    let log = Log::default();
+    let there = Some(Logs("a", Arc::clone(&log), Mood::Calm));
+    let token = there.on_send(&mut Record::new("t")).unwrap();
+    assert_eq!(token, Some("a"));
+    assert_eq!(*log.lock().unwrap(), ["a: send"]);
+    let left_out = None::<Logs>.on_send(&mut Record::new("t")).unwrap();
+    assert_eq!(left_out, None);
+}
+
+#[test]
+fn room_is_the_engines_business() {
+    let engine = Scripted::with_room(1);
+    let mut stack = InterceptorLayer::new(Stamps).layer(engine.clone());
+    let mut context = Context::from_waker(Waker::noop());
+    engine.stall();
+    assert!(stack.poll_ready(&mut context).is_ready());
+    let sent = stack.call(Record::new("t").value("more than there is room for"));
+    assert!(stack.poll_ready(&mut context).is_pending());
+    engine.resume();
+    assert!(stack.poll_ready(&mut context).is_ready());
+    drop(sent);
+    assert!(format!("{stack:?}").starts_with("Intercepted { inner: "));
 }

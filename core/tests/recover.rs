@@ -1,16 +1,18 @@
 //! Recoverers get what failed below them, and decide.
 
 use std::{
+    future::Future,
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Waker},
-    time::Duration,
+    task::{Context, Poll, Wake, Waker},
+    time::{Duration, Instant},
 };
 
 use franking_core::{
-    Code, Delivery, Failed, Failure, Outcome, Persistence, Record, Recover, Totals,
+    Code, Delivery, Failed, Failure, Outcome, Persistence, Placed, Record, RecordMetadata, Recover,
+    SendError, Shares, Totals,
     testing::{Answer, Scripted, block_on},
 };
 use tower_service::Service;
@@ -290,4 +292,131 @@ fn who_declines_may_say_why_but_not_what_became_of_the_record() {
     );
     assert_eq!(error.persistence(), Persistence::Unknown);
     assert_eq!(engine.room().totals().unknown, 1);
+}
+
+/// Says what it hears of the record, and fails it.
+struct Looks(Arc<Mutex<Vec<bool>>>);
+
+impl Service<Record> for Looks {
+    type Response = RecordMetadata;
+    type Error = SendError;
+    type Future = Delivery;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        unreachable!("a resend waits for nothing")
+    }
+
+    fn call(&mut self, record: Record) -> Delivery {
+        self.0.lock().unwrap().push(record.holds_room());
+        record.fail(Failure::new(Code::Refused))
+    }
+}
+
+#[test]
+fn a_record_that_is_sent_again_holds_its_room() {
+    let engine = Scripted::new();
+    failing(&engine);
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t").key("secret").value("secret");
+    record.push_recover(keep.clone());
+    let sent = call(&engine, record);
+    let failed = keep.take();
+    let debug = format!("{failed:?}");
+    assert!(
+        debug.contains("TimedOut") && debug.contains("\"t\""),
+        "{debug}"
+    );
+    assert!(!debug.contains("secret"), "{debug}");
+    assert!(format!("{:?}", failed.closing()).contains("Closing"));
+
+    let looked = Arc::default();
+    failed.resend(&mut Looks(Arc::clone(&looked)), None);
+    assert_eq!(*looked.lock().unwrap(), [true]);
+    let error = block_on(sent, Duration::ZERO).unwrap().unwrap_err();
+    assert_eq!(*error.code(), Code::Refused);
+    assert!(!error.into_record().unwrap().holds_room());
+    assert_eq!(engine.room().used(), 0);
+}
+
+/// Answers at once, without a room.
+struct Delivers;
+
+impl Service<Record> for Delivers {
+    type Response = RecordMetadata;
+    type Error = SendError;
+    type Future = Delivery;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, record: Record) -> Delivery {
+        let placed = Placed {
+            partition: 1,
+            offset: Some(2),
+            timestamp: None,
+        };
+        record.deliver(placed, Instant::now())
+    }
+}
+
+#[test]
+fn the_first_caller_hears_of_a_resend_that_is_answered_at_once() {
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t");
+    record.push_recover(keep.clone());
+    // Refused before an engine gave it room.
+    let sent = record.fail(Failure::new(Code::Refused));
+    keep.take().resend(&mut Delivers, None);
+    let metadata = block_on(sent, Duration::ZERO).unwrap().unwrap();
+    assert_eq!((metadata.partition, metadata.offset), (1, Some(2)));
+}
+
+#[test]
+fn a_share_of_a_recoverer_is_one() {
+    let engine = Scripted::new();
+    failing(&engine);
+    let keep = Arc::new(Keep::default());
+    let mut shares = Shares::of(Arc::clone(&keep));
+    let mut record = Record::new("t");
+    record.push_recover(shares.share());
+    let sent = call(&engine, record);
+    keep.take().resend(&mut engine.clone(), None);
+    assert!(block_on(sent, Duration::ZERO).unwrap().is_ok());
+    assert_eq!(keep.times.load(Ordering::SeqCst), 1);
+}
+
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn who_waits_for_the_end_is_woken_unless_it_went() {
+    let engine = Scripted::new();
+    failing(&engine);
+    let keep = Arc::new(Keep::default());
+    let mut record = Record::new("t");
+    record.push_recover(keep.clone());
+    let sent = call(&engine, record);
+    let failed = keep.take();
+    let woken = [(); 3].map(|()| Arc::new(Woken::default()));
+    let mut closings = woken.each_ref().map(|woken| {
+        let waker = Waker::from(Arc::clone(woken));
+        let mut closing = Box::pin(failed.closing());
+        let polled = closing.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        Some(closing)
+    });
+    closings[0] = None;
+    assert_eq!(Arc::strong_count(&woken[0]), 1, "its waker is kept");
+    engine.room().abandon();
+    let times = woken.map(|woken| woken.0.load(Ordering::SeqCst));
+    assert_eq!(times, [0, 1, 1]);
+    failed.decline();
+    assert!(block_on(sent, Duration::ZERO).unwrap().is_err());
 }

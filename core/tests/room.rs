@@ -384,3 +384,175 @@ fn what_is_said_last_comes_in_until_the_end_and_is_in_no_total() {
     drop((plain, last, clone));
     assert_eq!(room.used(), 0);
 }
+
+fn admitted(reservation: &mut Reservation, bytes: usize) -> Flight {
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(reservation.poll(&mut context).is_ready());
+    let mut flight = Record::new("t").take_flight();
+    reservation.admit(&mut flight, bytes).unwrap();
+    flight
+}
+
+#[test]
+fn a_record_without_bytes_is_one_too() {
+    let room = Room::new(CAPACITY);
+    let flight = admitted(&mut room.reservation(), 0);
+    assert_eq!((room.used(), room.outstanding()), (0, 1));
+    settle(&room, flight, true);
+    assert_eq!((room.outstanding(), room.totals().delivered), (0, 1));
+    assert_eq!((room.capacity(), room.high_water()), (CAPACITY, QUANTUM));
+}
+
+#[test]
+fn a_batch_of_nothing_gives_nothing_back() {
+    let room = Room::new(CAPACITY);
+    drop(Acks::new(&room, Instant::now()));
+    settle(&room, admitted(&mut room.reservation(), 10), true);
+    block_on(room.flushed(), Duration::ZERO).unwrap();
+    drop(Acks::new(&room, Instant::now()));
+    assert_eq!(
+        (room.used(), room.outstanding(), room.totals().settled()),
+        (0, 0, 1)
+    );
+}
+
+#[test]
+fn a_flush_is_woken_once_and_at_its_end() {
+    let room = Room::new(CAPACITY);
+    let mut way_in = room.reservation();
+    let flights = [10, 20].map(|bytes| admitted(&mut way_in, bytes));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut flush = Box::pin(room.flushed());
+    let mut poll = || flush.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(poll().is_pending());
+    let [first, second] = flights;
+    settle(&room, first, true);
+    assert!(!woken.0.load(Ordering::SeqCst), "one is left");
+    assert!(poll().is_pending());
+    settle(&room, second, true);
+    assert!(woken.0.load(Ordering::SeqCst));
+    assert!(poll().is_ready());
+}
+
+#[test]
+fn a_flush_waits_for_those_before_it_and_no_others() {
+    let room = Room::new(CAPACITY);
+    let mut way_in = room.reservation();
+    let [one, two] = [1, 1].map(|bytes| admitted(&mut way_in, bytes));
+    let mut flush = Box::pin(room.flushed());
+    let mut is_over = || {
+        let mut context = Context::from_waker(Waker::noop());
+        flush.as_mut().poll(&mut context).is_ready()
+    };
+    let [later, last] = [1, 1].map(|bytes| admitted(&mut way_in, bytes));
+    let placed = Placed {
+        partition: 0,
+        offset: None,
+        timestamp: None,
+    };
+    // In one batch with one from before.
+    let mut acks = Acks::new(&room, Instant::now());
+    acks.delivered(one, placed, &Parts::default().view());
+    acks.delivered(later, placed, &Parts::default().view());
+    drop(acks);
+    assert!(!is_over());
+    assert_eq!(room.outstanding(), 2);
+    // And by itself.
+    drop(last);
+    assert!(!is_over());
+    drop(two);
+    assert!(is_over());
+    assert_eq!((room.used(), room.outstanding()), (0, 0));
+    assert_eq!(room.totals().settled(), 4);
+}
+
+#[test]
+fn totals_are_counted_by_their_ends() {
+    let room = Room::new(CAPACITY);
+    let mut way_in = room.reservation();
+    let before = room.totals();
+    for ok in [true, true, false] {
+        settle(&room, admitted(&mut way_in, 1), ok);
+    }
+    drop(admitted(&mut way_in, 1));
+    let mut acks = Acks::new(&room, Instant::now());
+    let failure = Failure::new(Code::NoRoom);
+    acks.failed(admitted(&mut way_in, 1), failure, Parts::default());
+    drop(acks);
+    let now = room.totals();
+    assert_eq!((now.delivered, now.not_persisted, now.unknown), (2, 1, 2));
+    assert_eq!(
+        (
+            now.settled(),
+            (now - before).settled(),
+            (now - now).settled()
+        ),
+        (5, 5, 0)
+    );
+}
+
+#[test]
+fn what_is_refused_is_refused_with_the_first_reason() {
+    let room = Room::new(CAPACITY);
+    assert!(room.refused().is_none());
+    room.refuse(Failure::new(Code::Closed));
+    room.refuse(Failure::new(Code::Fatal));
+    assert_eq!(
+        room.refused().map(|failure| failure.code().clone()),
+        Some(Code::Closed)
+    );
+}
+
+#[test]
+fn each_of_several_flushes_is_woken() {
+    let room = Room::new(CAPACITY);
+    let flight = admitted(&mut room.reservation(), 1);
+    let woken = [(); 3].map(|()| Arc::new(Woken::default()));
+    let mut flushes = [(); 3].map(|()| Box::pin(room.flushed()));
+    for (flush, woken) in flushes.iter_mut().zip(&woken) {
+        let waker = Waker::from(Arc::clone(woken));
+        let polled = flush.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    settle(&room, flight, true);
+    assert!(woken.iter().all(|woken| woken.0.load(Ordering::SeqCst)));
+}
+
+#[test]
+fn who_has_room_may_send_again_until_the_end() {
+    let room = Room::new(CAPACITY);
+    let mut way_in = room.reservation();
+    let mut flight = admitted(&mut way_in, 10);
+    // A resend, before and after new records are refused.
+    assert!(way_in.admit(&mut flight, 10).is_ok());
+    room.refuse(Failure::new(Code::Closed));
+    assert!(way_in.admit(&mut flight, 10).is_ok());
+    assert_eq!((room.used(), room.outstanding()), (10, 1));
+    room.abandon();
+    let refused = way_in.admit(&mut flight, 10).unwrap_err();
+    assert_eq!(*refused.code(), Code::Closed);
+    drop(flight);
+    assert_eq!((room.used(), room.outstanding()), (0, 0));
+
+    // Given up, but open: there is no reason to refuse.
+    let room = Room::new(CAPACITY);
+    let mut way_in = room.reservation();
+    let mut flight = admitted(&mut way_in, 10);
+    room.abandon();
+    assert!(way_in.admit(&mut flight, 10).is_ok());
+}
+
+#[test]
+fn debug_says_how_full_it_is() {
+    let room = Room::new(CAPACITY);
+    let mut way_in = room.reservation();
+    let _flight = admitted(&mut way_in, 10);
+    assert_eq!(
+        format!("{room:?}"),
+        "Room { capacity: 4096, used: 10, outstanding: 1, .. }"
+    );
+    assert_eq!(format!("{way_in:?}"), "Reservation { held: 0, .. }");
+    assert_eq!(format!("{:?}", room.flushed()), "Flushed");
+    assert_eq!(format!("{:?}", Acks::new(&room, Instant::now())), "Acks");
+}

@@ -320,3 +320,10 @@ async fn inside_a_recoverer_an_answer_of_the_layers_own_is_unknown() {
     assert_eq!(heard.take(), [None]);
     assert_eq!(engine.stored().len(), 1);
 }
+
+#[test]
+fn debug_shows_the_layer() {
+    let stack = tower(LoadShedLayer::new()).layer(Scripted::new());
+    let shown = format!("{stack:?}");
+    assert!(shown.starts_with("Tower(LoadShed"), "{shown}");
+}

@@ -38,6 +38,13 @@ pub mod metrics;
 pub mod origin;
 #[cfg(feature = "provenance")]
 pub mod provenance;
+#[cfg(any(feature = "origin", feature = "trace"))]
+// Each of the three uses a part of it.
+#[cfg_attr(
+    not(all(feature = "origin", feature = "trace", feature = "metrics")),
+    allow(dead_code)
+)]
+mod reserved;
 #[cfg(feature = "retry")]
 pub mod retry;
 #[cfg(feature = "trace")]

@@ -178,6 +178,12 @@ fn unlimited() -> RetryLayer {
         .max_attempts(u32::MAX)
 }
 
+/// Resends that come long after the test; waits are at random from nothing on.
+fn waits_long() -> RetryLayer {
+    let year = Duration::from_secs(365 * 24 * 3600);
+    unlimited().backoff(year, year).deadline(2 * year)
+}
+
 fn paused() -> Runtime {
     let mut builder = Builder::new_current_thread();
     builder.enable_time().start_paused(true).build().unwrap()
@@ -185,7 +191,7 @@ fn paused() -> Runtime {
 
 #[derive(Clone, Debug)]
 struct Policy {
-    shortest: Duration,
+    first: Duration,
     longest: Duration,
     deadline: Duration,
     attempts: u32,
@@ -193,8 +199,8 @@ struct Policy {
 
 fn policy() -> impl Strategy<Value = Policy> {
     (0..500u64, 0..2_000u64, 0..10_000u64, 2..12u32).prop_map(
-        |(shortest, longest, deadline, attempts)| Policy {
-            shortest: millis(shortest),
+        |(first, longest, deadline, attempts)| Policy {
+            first: millis(first),
             longest: millis(longest),
             deadline: millis(deadline),
             attempts,
@@ -210,14 +216,14 @@ fn load() -> impl Strategy<Value = (Vec<u64>, Vec<bool>)> {
 }
 
 proptest! {
-    /// Whatever the limits, and however many records wait side by side: each wait is at least the shortest and at most
-    /// the longest and three times the last; no resend starts after the deadline, and none too many; nobody gives up
+    /// Whatever the limits, and however many records wait side by side: each wait is at most
+    /// the first, doubled for each resend, and the longest; no resend starts after the deadline, and none too many; nobody gives up
     /// for no reason.
     #[test]
     fn limits_are_kept(policy in policy(), (pauses, fails) in load()) {
         paused().block_on(async {
             let layer = unlimited()
-                .backoff(policy.shortest, policy.longest)
+                .backoff(policy.first, policy.longest)
                 .deadline(policy.deadline)
                 .max_attempts(policy.attempts);
             let mut bench = Bench::of(layer);
@@ -236,14 +242,13 @@ proptest! {
                 }
             }
             bench.engine.room().flushed().await;
-            let longest = policy.longest.max(policy.shortest);
+            let longest = policy.longest.max(policy.first);
             for (number, calls) in &*bench.calls.lock().unwrap() {
-                let mut most = (policy.shortest * 3).min(longest);
+                let mut most = policy.first;
                 for pair in calls.windows(2) {
                     let wait = pair[1] - pair[0];
-                    prop_assert!(wait >= policy.shortest, "waited {wait:?}");
                     prop_assert!(wait <= most + TICK, "waited {wait:?} of {most:?}");
-                    most = (wait * 3).clamp(policy.shortest, longest);
+                    most = (most * 2).min(longest);
                 }
                 let took = *calls.last().unwrap() - calls[0];
                 prop_assert!(took <= policy.deadline, "sent again after {took:?}");
@@ -324,14 +329,14 @@ async fn what_fails_together_does_not_return_together() {
     for sent in sent {
         sent.await.unwrap();
     }
-    // Side by side: all within the longest first wait, three times the shortest.
-    assert!(start.elapsed() <= millis(300) + TICK);
+    // Side by side: all within the longest first wait.
+    assert!(start.elapsed() <= millis(100) + TICK);
     let mut slots = [0; SLOTS];
     for calls in bench.calls.lock().unwrap().values() {
-        let wait = (calls[1] - start).saturating_sub(millis(100) + TICK);
-        slots[(wait.as_millis() as usize / 10).min(SLOTS - 1)] += 1;
+        let wait = (calls[1] - start).saturating_sub(TICK);
+        slots[(wait.as_millis() as usize / 5).min(SLOTS - 1)] += 1;
     }
-    println!("spread: {RECORDS} records, resends in each 10 ms from 100 to 300: {slots:?}");
+    println!("spread: {RECORDS} records, resends in each 5 ms: {slots:?}");
     let mean = RECORDS / SLOTS;
     assert!(
         slots.iter().all(|n| (mean / 2..mean * 2).contains(n)),
@@ -351,13 +356,13 @@ enum Stop {
 async fn a_close_ends_ten_thousand_waits_at_once() {
     const RECORDS: usize = 10_000;
     for stop in [Stop::Close, Stop::Kill] {
-        let waits = unlimited().backoff(Duration::from_secs(60), Duration::from_secs(60));
-        let mut bench = Bench::of(waits).down();
+        let mut bench = Bench::of(waits_long()).down();
         let mut sent = bench.fill(RECORDS);
         // Half of the callers go.
         let kept = sent.split_off(RECORDS / 2);
         drop(sent);
-        tokio::time::sleep(Duration::from_secs(10)).await;
+        // Not longer: in one run of 3,000, one of ten thousand waits at random up to a year ends within a second.
+        tokio::time::sleep(TICK).await;
         assert_eq!(bench.outstanding(), RECORDS);
         bench.up();
         let start = Instant::now();
@@ -383,24 +388,20 @@ async fn a_close_ends_ten_thousand_waits_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_close_in_the_moment_when_waits_end_gives_each_one_end() {
-    let second = Duration::from_secs(1);
+    let longest = millis(20);
     let (mut sent_again, mut given_up) = (0, 0);
-    // A little before, in the same moment, a little after; some are in the engine by then.
-    for offset in 0..=20 {
-        let mut bench = Bench::of(unlimited().backoff(second, second)).down();
-        let mut sent = Vec::new();
-        for _ in 0..20 {
-            sent.push(bench.send());
-            tokio::time::sleep(TICK).await;
-        }
-        tokio::time::sleep(second - millis(20) + TICK * offset).await;
+    // While they wait, in the moment when a wait ends, and after it.
+    for moment in 0..=25 {
+        let mut bench = Bench::of(unlimited().backoff(longest, longest)).down();
+        let sent = bench.fill(20);
+        tokio::time::sleep(TICK * moment).await;
         bench.engine.close();
         for sent in sent {
             let error = sent.await.unwrap_err();
             match (error.code(), error.attempts()) {
                 (Code::TimedOut, 1) => given_up += 1,
                 // Before the close, and waiting anew by then; or just after it.
-                (Code::TimedOut | Code::Closed, 2) => sent_again += 1,
+                (Code::TimedOut | Code::Closed, 2..) => sent_again += 1,
                 other => panic!("{other:?}"),
             }
         }
@@ -451,13 +452,11 @@ async fn a_machine_that_slept_past_the_deadline_sends_nothing_again() {
 fn a_shutdown_gives_up_ten_thousand_waits() {
     const RECORDS: usize = 10_000;
     let runtime = paused();
-    let waits = unlimited()
-        .runtime(runtime.handle().clone())
-        .backoff(Duration::from_secs(60), Duration::from_secs(60));
+    let waits = waits_long().runtime(runtime.handle().clone());
     let mut bench = Bench::of(waits).down();
     let kept = bench.fill(RECORDS).split_off(RECORDS / 2);
-    // Half-way through the waits.
-    runtime.block_on(async { tokio::time::sleep(Duration::from_secs(30)).await });
+    // While they wait, and not longer: see above.
+    runtime.block_on(async { tokio::time::sleep(TICK).await });
     assert_eq!(bench.outstanding(), RECORDS);
     drop(runtime);
     bench.ended(0);

@@ -10,14 +10,15 @@ use franking_core::{
 };
 use franking_middleware::trace::Trace;
 use opentelemetry::{
-    Context, Value,
+    Context, KeyValue, Value,
     trace::{
-        SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId, TraceState,
-        Tracer, TracerProvider,
+        Link, SpanContext, SpanId, SpanKind, Status, TraceContextExt, TraceFlags, TraceId,
+        TraceState, Tracer, TracerProvider,
     },
 };
 use opentelemetry_sdk::trace::{
-    InMemorySpanExporter, Sampler, SdkTracer, SdkTracerProvider, SpanData,
+    InMemorySpanExporter, Sampler, SamplingDecision, SamplingResult, SdkTracer, SdkTracerProvider,
+    ShouldSample, SpanData,
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -432,6 +433,62 @@ fn below_an_unsampled_span_its_context_goes_on() {
     record.headers.append("traceparent", GIVEN).unwrap();
     send(&mut kept.stack(), record).unwrap();
     assert_eq!(kept.headers("traceparent"), [GIVEN]);
+}
+
+/// Has processors of this process see every span, and nobody else.
+#[derive(Clone, Debug)]
+struct RecordsOnly;
+
+impl ShouldSample for RecordsOnly {
+    fn should_sample(
+        &self,
+        _: Option<&Context>,
+        _: TraceId,
+        _: &str,
+        _: &SpanKind,
+        _: &[KeyValue],
+        _: &[Link],
+    ) -> SamplingResult {
+        SamplingResult {
+            decision: SamplingDecision::RecordOnly,
+            attributes: Vec::new(),
+            trace_state: TraceState::default(),
+        }
+    }
+}
+
+#[test]
+fn below_a_span_that_is_recorded_but_not_sampled_a_send_has_its_own() {
+    let off = Bed::new(Sampler::AlwaysOff);
+    let only = SdkTracerProvider::builder()
+        .with_sampler(RecordsOnly)
+        .build()
+        .tracer("test");
+    let quiet = Context::current_with_span(off.tracer().start("quiet"));
+    let recorded = Context::current_with_span(only.start("recorded"));
+    // The context that a record carries, if it is sent below this one.
+    let mut stack = InterceptorLayer::new(Trace::new(only)).layer(off.engine.clone());
+    let mut below = |context: &Context| {
+        let _attached = context.clone().attach();
+        send(&mut stack, order()).unwrap();
+        let stored = off.engine.stored();
+        let headers = &stored.last().unwrap().parts.headers;
+        headers.get_str("traceparent").unwrap().to_owned()
+    };
+    let own = |context: &Context| traceparent(context.span().span_context());
+
+    // In turns, since a thread remembers the last span that was quiet.
+    for _ in 0..2 {
+        assert_eq!(below(&quiet), own(&quiet));
+        let carried = below(&recorded);
+        assert_ne!(carried, own(&recorded));
+        assert_eq!(carried[..35], own(&recorded)[..35], "the same trace");
+    }
+    // What has ended does not record any more, and never will.
+    recorded.span().end();
+    for _ in 0..2 {
+        assert_eq!(below(&recorded), own(&recorded));
+    }
 }
 
 #[test]

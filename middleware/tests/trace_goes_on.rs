@@ -413,3 +413,14 @@ fn a_state_that_w3c_does_not_allow_goes_no_further() {
         assert_eq!(parts.headers.get("tracestate"), None, "{state}");
     }
 }
+
+/// W3C allows empty members, and does not count them.
+#[test]
+fn a_member_behind_empty_ones_goes_on_too() {
+    let state = format!("a=1{}b=2, ,", ",".repeat(40));
+    let headers = [("traceparent", CONSUMED), ("tracestate", &*state)];
+    for record in [forwarded(&headers), derived(&headers)] {
+        let (parts, _) = Bed::new().send(record);
+        assert_eq!(parts.headers.get_str("tracestate"), Some("a=1,b=2"));
+    }
+}

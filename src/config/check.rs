@@ -13,8 +13,13 @@ const INT_MAX: i64 = i32::MAX as i64;
 /// How many requests of a producer a broker remembers: more than these in flight, and it cannot tell duplicates.
 const MAX_IDEMPOTENT_IN_FLIGHT: u32 = 5;
 
-pub(super) fn check(properties: &Properties, required: Required) -> Result<Config, ConfigError> {
-    let mut reader = Reader::new(properties);
+/// `tls`: whether the build has it.
+pub(super) fn check(
+    properties: &Properties,
+    required: Required,
+    tls: bool,
+) -> Result<Config, ConfigError> {
+    let mut reader = Reader::new(properties, tls);
     let reader = &mut reader;
     let mut pairs = reader.names();
 
@@ -36,7 +41,8 @@ pub(super) fn check(properties: &Properties, required: Required) -> Result<Confi
     let partitioner = partitioner(reader);
     let (retry_backoff, retry_backoff_max) = retry_backoff(reader);
     connections(reader, &mut pairs);
-    let security_protocol = security::read(reader, &mut pairs);
+    let (security_protocol, tokens) =
+        security::read(reader, &mut pairs, required.oauthbearer_token);
 
     // Wide enough for any machine, and room to overdraw.
     let most = i64::try_from(usize::MAX / 8).unwrap_or(i64::MAX);
@@ -65,6 +71,7 @@ pub(super) fn check(properties: &Properties, required: Required) -> Result<Confi
         partitioner,
         statistics_interval: (!statistics.is_zero()).then_some(statistics),
         security_protocol,
+        tokens,
         warnings: std::mem::take(&mut reader.warnings),
         librdkafka: Pairs::default(),
     };

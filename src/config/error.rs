@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use franking_core::Escaped;
+
 /// One thing that is wrong, or risky, about one property.
 ///
 /// Neither a problem's fields nor its text ever hold the value of a sensitive property, or of one whose name is not
@@ -66,7 +68,12 @@ impl fmt::Display for Problem {
             .take(80)
             .flat_map(char::escape_debug)
             .collect();
-        write!(f, "`{name}`: {}; {}", self.message, self.instead)
+        write!(
+            f,
+            "`{name}`: {}; {}",
+            Escaped(&self.message),
+            Escaped(&self.instead)
+        )
     }
 }
 

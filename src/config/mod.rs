@@ -62,6 +62,18 @@
 //! 7 s where its connection was cut every few seconds.
 //! librdkafka's other name for a Java setting (`message.timeout.ms`) may stand in its place, but not beside it.
 //!
+//! # Secure connections
+//!
+//! TLS and SASL are set up by Java's names too: `ssl.truststore.location` and `ssl.keystore.location` for stores in PEM (a
+//! key store may be PKCS#12), `sasl.jaas.config` with Kafka's own login modules; or by librdkafka's, `ssl.ca.location`,
+//! `ssl.certificate.location`, `ssl.key.location`, `sasl.username`, `sasl.password`. OAUTHBEARER's tokens come from the
+//! program, from a file, or for test clusters from nobody: see [`oauthbearer`](crate::oauthbearer).
+//!
+//! One property is this crate's own. `security.require.tls=true` (default `false`) refuses, when the producer is built,
+//! every `security.protocol` without TLS, and TLS with anybody: `enable.ssl.certificate.verification=false`, and an
+//! `ssl.endpoint.identification.algorithm` that is off. Without it a password (PLAIN) or token (OAUTHBEARER) that goes over
+//! the network as it is, and such TLS, are in [`Config::warnings`].
+//!
 //! # Secrets
 //!
 //! No message and no `Debug` output of this module shows the value of a sensitive property, or of a misspelt one. The
@@ -81,7 +93,10 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::oauthbearer::TokenRetriever;
 
 pub use error::{ConfigError, Problem, ProblemKind};
 pub use properties::Properties;
@@ -94,6 +109,9 @@ pub struct Required {
     pub key_serializer: bool,
     /// `value.serializer` must be set: the program gave no serializer for values.
     pub value_serializer: bool,
+    /// With `sasl.mechanism=OAUTHBEARER`, a property must say where tokens come from: the program gave no
+    /// [`TokenRetriever`].
+    pub oauthbearer_token: bool,
 }
 
 /// A checked configuration. Every number is in the range that librdkafka takes, and nothing contradicts anything.
@@ -121,6 +139,7 @@ pub struct Config {
     partitioner: PartitionerName,
     statistics_interval: Option<Duration>,
     security_protocol: SecurityProtocol,
+    tokens: Option<security::Tokens>,
     warnings: Vec<Problem>,
     librdkafka: librdkafka::Pairs,
 }
@@ -133,7 +152,7 @@ impl Config {
     /// Every problem there is, in one error: first those of names, in the order in which they were set, then those of
     /// values and of values together.
     pub fn check(properties: &Properties, required: Required) -> Result<Self, ConfigError> {
-        check::check(properties, required)
+        check::check(properties, required, security::TLS)
     }
 
     /// `bootstrap.servers`: where the cluster is first looked for, each `host:port`. No default. Some may be down.
@@ -255,6 +274,18 @@ impl Config {
         self.security_protocol
     }
 
+    /// Where OAUTHBEARER's tokens come from, as the properties say or [`with_tokens`](Self::with_tokens) did.
+    pub fn tokens(&self) -> Option<Arc<dyn TokenRetriever>> {
+        self.tokens.as_ref().map(|tokens| Arc::clone(&tokens.0))
+    }
+
+    /// The same, with tokens from here.
+    #[must_use]
+    pub fn with_tokens(mut self, tokens: Arc<dyn TokenRetriever>) -> Self {
+        self.tokens = Some(security::Tokens(tokens));
+        self
+    }
+
     /// What works but may not be what was meant, in the form of problems: to be logged once.
     pub fn warnings(&self) -> &[Problem] {
         &self.warnings
@@ -263,5 +294,12 @@ impl Config {
     /// Everything that librdkafka is to be given, names and values, each name once. **Secrets included**: not for logs.
     pub fn librdkafka(&self) -> &[(String, String)] {
         &self.librdkafka.0
+    }
+
+    /// The values among them that are never shown.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let sensitive = |(name, _): &&(String, String)| names::SENSITIVE.contains(&name.as_str());
+        let pairs = self.librdkafka().iter();
+        pairs.filter(sensitive).map(|(_, value)| value.as_str())
     }
 }

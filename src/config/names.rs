@@ -65,11 +65,17 @@ pub(super) const SETTINGS: &[(&str, &[&str])] = &[
     ("enable.gapless.guarantee", &[]),
     ("queue.buffering.backpressure.threshold", &[]),
     ("security.protocol", &[]),
+    // This crate's own.
+    ("security.require.tls", &[]),
     ("sasl.mechanism", &["sasl.mechanisms"]),
+    ("sasl.jaas.config", &[]),
     ("sasl.username", &[]),
     ("sasl.password", &[]),
     ("sasl.oauthbearer.config", &[]),
     ("enable.sasl.oauthbearer.unsecure.jwt", &[]),
+    ("sasl.oauthbearer.token.endpoint.url", &[]),
+    ("sasl.oauthbearer.jwt.retriever.class", &[]),
+    ("sasl.login.callback.handler.class", &[]),
     ("ssl.cipher.suites", &[]),
     ("ssl.curves.list", &[]),
     ("ssl.sigalgs.list", &[]),
@@ -143,9 +149,13 @@ pub(super) fn look_up(name: &str) -> Name {
 /// `value`, if it may be shown: its name is one that this producer takes, and it is not sensitive.
 pub(super) fn visible<'a>(name: &str, value: &'a str) -> Option<&'a str> {
     let taken = matches!(look_up(name), Name::Setting(_) | Name::PassedOn(_));
-    // A broker list is no place for `user:password@`, but people who come from other systems try it.
-    let credentials =
-        matches!(look_up(name), Name::Setting("bootstrap.servers")) && value.contains('@');
+    // A broker list is no place for `user:password@`, but people who come from other systems try it. Nor is a URL; what is
+    // taken of those names a file.
+    let credentials = match look_up(name) {
+        Name::Setting("bootstrap.servers") => value.contains('@'),
+        Name::Setting("sasl.oauthbearer.token.endpoint.url") => !value.starts_with("file:"),
+        _ => false,
+    };
     (taken && !credentials && !SENSITIVE.contains(&name)).then_some(value)
 }
 

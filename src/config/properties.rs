@@ -154,23 +154,30 @@ fn skip_blanks(chars: &mut Peekable<Chars<'_>>) {
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     // One ending for all three, so that every line has its number.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    let mut natural = text.split('\n').enumerate();
     let mut logical = Vec::new();
-    while let Some((index, line)) = natural.next() {
-        let mut line = line.trim_start_matches(blank);
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            continue;
+    let mut joined = String::new();
+    let mut first = 0;
+    let mut continued = false;
+    for (index, line) in text.split_terminator('\n').enumerate() {
+        let line = line.trim_start_matches(blank);
+        // As in Java, a line whose only sign is a backslash begins nothing: a comment may follow it.
+        if joined.is_empty() {
+            if line.is_empty() || line.starts_with(['#', '!']) {
+                continued = false;
+                continue;
+            }
+            first = index + 1;
         }
-        let mut joined = String::new();
         // A line is continued by an odd backslash: an even number are escaped ones.
-        while (line.len() - line.trim_end_matches('\\').len()) % 2 == 1 {
-            joined.push_str(&line[..line.len() - 1]);
-            line = natural
-                .next()
-                .map_or("", |(_, next)| next.trim_start_matches(blank));
+        continued = (line.len() - line.trim_end_matches('\\').len()) % 2 == 1;
+        joined.push_str(&line[..line.len() - usize::from(continued)]);
+        if !continued {
+            logical.push((first, std::mem::take(&mut joined)));
         }
-        joined.push_str(line);
-        logical.push((index + 1, joined));
+    }
+    // The last line may have nothing behind its backslash.
+    if continued {
+        logical.push((first, joined));
     }
     logical
 }
@@ -264,6 +271,19 @@ mod tests {
     }
 
     #[test]
+    fn a_backslash_alone_begins_nothing() {
+        // What Java 17 makes of them.
+        assert_eq!(pairs("\\\n# comment\nd=1"), [pair("d", "1")]);
+        assert_eq!(pairs("\\\n!comment"), []);
+        assert_eq!(pairs("\\\n\n x=1"), [pair("x", "1")]);
+        assert_eq!(pairs("\\\n  x=1"), [pair("x", "1")]);
+        assert_eq!(pairs("\\\n"), [pair("", "")]);
+        assert_eq!(pairs("a=1\\\n\nb=2"), [pair("a", "1"), pair("b", "2")]);
+        assert_eq!(pairs("a\\\n\\\n b=1"), [pair("ab", "1")]);
+        assert_eq!(pairs("k\\"), [pair("k", "")]);
+    }
+
+    #[test]
     fn every_duplicate_and_every_bad_escape_is_reported_with_its_line() {
         let error = Properties::parse(
             "a=1\nb=\\u12\nsasl.password=hunter1\na=2\nsasl.password=hunter2\nc=\\uD83D",
@@ -300,7 +320,11 @@ mod tests {
         }
         properties
             .set("sasl.pasword", secret)
-            .set("bootstrap.servers", "me:hunter2@broker:9092");
+            .set("bootstrap.servers", "me:hunter2@broker:9092")
+            .set(
+                "sasl.oauthbearer.token.endpoint.url",
+                "https://hunter2@login/?secret=hunter2",
+            );
         properties.set("linger.ms", "20");
         let shown = format!("{properties:?}");
         assert!(!shown.contains(secret), "{shown}");

@@ -10,14 +10,17 @@ use super::names::{self, Name, SETTINGS, quoted};
 
 pub(super) struct Reader<'a> {
     properties: &'a Properties,
+    /// Whether the build has TLS.
+    pub(super) tls: bool,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(properties: &'a Properties) -> Self {
+    pub(super) fn new(properties: &'a Properties, tls: bool) -> Self {
         Self {
             properties,
+            tls,
             problems: Vec::new(),
             warnings: Vec::new(),
         }

@@ -154,11 +154,6 @@ pub(super) const REFUSED: &[Refused] = &[
         instead: "write `ssl.ca.location`, or remove it to trust the system's certificates",
     },
     Refused {
-        names: &["sasl.jaas.config"],
-        why: "JAAS is Java's",
-        instead: "write `sasl.mechanism`, `sasl.username` and `sasl.password`",
-    },
-    Refused {
         names: &["sasl.client.callback.handler.class"],
         why: "it names a Java class",
         instead: "remove it",
@@ -185,7 +180,7 @@ pub(super) const REFUSED_PREFIXES: &[Refused] = &[
     Refused {
         names: &["sasl.oauthbearer."],
         why: "this build of librdkafka has no HTTP client, so no OIDC",
-        instead: "use the SASL mechanism SCRAM-SHA-512 or PLAIN, or TLS with a client certificate",
+        instead: "give the builder `oauthbearer_token`, or have the token in a file and write `sasl.oauthbearer.token.endpoint.url=file:///…`",
     },
     Refused {
         names: &["sasl.kerberos."],

@@ -13,6 +13,7 @@ use crate::{
         Control,
         rdkafka::{RdkafkaEngine, StartError},
     },
+    oauthbearer::TokenRetriever,
     serializers,
 };
 
@@ -41,6 +42,7 @@ pub struct ProducerBuilder<K, V, L = Identity> {
     key: Option<Arc<dyn Serializer<K>>>,
     value: Option<Arc<dyn Serializer<V>>>,
     partitioner: Option<Arc<dyn Partitioner>>,
+    tokens: Option<Arc<dyn TokenRetriever>>,
     reports: Vec<(Arc<Audit>, Topic)>,
     layer: L,
 }
@@ -52,6 +54,7 @@ impl<K, V> ProducerBuilder<K, V> {
             key: None,
             value: None,
             partitioner: None,
+            tokens: None,
             reports: Vec::new(),
             layer: Identity::new(),
         }
@@ -95,6 +98,13 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
         self
     }
 
+    /// Logs in with these tokens, where `sasl.mechanism` is `OAUTHBEARER`; it takes precedence over what the properties say
+    /// of tokens. A closure will do: see [`oauthbearer`](crate::oauthbearer).
+    pub fn oauthbearer_token(mut self, tokens: impl TokenRetriever) -> Self {
+        self.tokens = Some(Arc::new(tokens));
+        self
+    }
+
     /// Sends the reports of an audit to this topic: through this producer's engine, past its layers, so that they are not
     /// audited themselves. [`close`](Producer::close) sends the last of them, behind the last record, before it resolves.
     ///
@@ -126,6 +136,7 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
             key: self.key,
             value: self.value,
             partitioner: self.partitioner,
+            tokens: self.tokens,
             reports: self.reports,
             layer: Stack::new(layer, self.layer),
         }
@@ -152,6 +163,7 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
         let required = Required {
             key_serializer: key.is_none(),
             value_serializer: value.is_none(),
+            oauthbearer_token: self.tokens.is_none(),
         };
         let config = match Config::check(&self.properties, required) {
             Ok(config) => Some(config),
@@ -160,15 +172,19 @@ impl<K: 'static, V: 'static, L> ProducerBuilder<K, V, L> {
                 None
             }
         };
-        let (Some(config), Some(key), Some(value), true) =
+        let (Some(mut config), Some(key), Some(value), true) =
             (config, key, value, problems.is_empty())
         else {
             return Err(ConfigError::new(problems).into());
         };
         for warning in config.warnings() {
+            // A problem escapes what it names.
             tracing::warn!("{warning}");
         }
 
+        if let Some(tokens) = self.tokens {
+            config = config.with_tokens(tokens);
+        }
         let engine = match self.partitioner {
             Some(partitioner) => RdkafkaEngine::with_partitioner(&config, partitioner)?,
             None => RdkafkaEngine::new(&config)?,

@@ -81,7 +81,7 @@ impl Trial {
             ("reconnect.backoff.max.ms", "20"),
             ("linger.ms", "0"),
             ("request.timeout.ms", "1000"),
-            ("delivery.timeout.ms", "1500"),
+            ("delivery.timeout.ms", "4000"),
             ("max.block.ms", "1500"),
         ];
         all.retain(|(name, _)| properties.iter().all(|(other, _)| name != other));

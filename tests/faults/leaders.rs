@@ -28,7 +28,9 @@ fn row_3_killed_leaders_take_no_acknowledged_record_with_them() {
         within(Duration::from_secs(20), "acknowledgements go on", || {
             history.acked() > acked + 1_000
         });
-        assert_ne!(ground.leader(&topic, 0), leader);
+        within(Duration::from_secs(20), "all know the new leader", || {
+            ground.leader(&topic, 0) != leader
+        });
         ground.restart_node(leader);
         ground.wait_until_whole(&topic);
     }

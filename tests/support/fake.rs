@@ -11,15 +11,19 @@ use std::thread;
 /// Kafka's numbers of the requests, and the versions that are spoken here.
 const PRODUCE: i16 = 0;
 const METADATA: i16 = 3;
+const SASL_HANDSHAKE: i16 = 17;
 const API_VERSIONS: i16 = 18;
 const INIT_PRODUCER_ID: i16 = 22;
+const SASL_AUTHENTICATE: i16 = 36;
 // A client that finds no Fetch of version 4 takes the broker for one without headers.
-const SPOKEN: [(i16, i16); 5] = [
+const SPOKEN: [(i16, i16); 7] = [
     (PRODUCE, 8),
     (1, 4),
     (METADATA, 4),
+    (SASL_HANDSHAKE, 1),
     (API_VERSIONS, 3),
     (INIT_PRODUCER_ID, 0),
+    (SASL_AUTHENTICATE, 1),
 ];
 
 /// How Produce requests are answered.
@@ -53,6 +57,8 @@ struct Shared {
     producer_id_code: i16,
     hides_producer_ids: bool,
     down: bool,
+    /// Takes no password; else it takes any.
+    refuses_passwords: bool,
     produce_requests: usize,
     stored: usize,
     connections: Vec<TcpStream>,
@@ -114,12 +120,20 @@ impl FakeBroker {
         shared.hang_up();
     }
 
+    /// Closes its connections, and lets nobody in with SASL any more.
+    pub fn refuses_passwords(&self) {
+        let mut shared = lock(&self.shared);
+        shared.refuses_passwords = true;
+        shared.hang_up();
+    }
+
     /// Answers everything as it should from now on.
     pub fn heals(&self) {
         let mut shared = lock(&self.shared);
         shared.produced = Produced::Well;
         (shared.topic_code, shared.producer_id_code) = (0, 0);
         (shared.hides_producer_ids, shared.down) = (false, false);
+        shared.refuses_passwords = false;
     }
 
     /// How many Produce requests came.
@@ -165,6 +179,8 @@ fn serve(mut connection: TcpStream, address: SocketAddr, shared: &Mutex<Shared>)
         let mut shared = lock(shared);
         match api {
             API_VERSIONS => api_versions(&shared, &mut answer),
+            SASL_HANDSHAKE => sasl_handshake(&mut answer),
+            SASL_AUTHENTICATE => sasl_authenticate(&shared, &mut answer),
             METADATA => metadata(&shared, address, request, &mut answer),
             INIT_PRODUCER_ID => init_producer_id(&shared, &mut answer),
             PRODUCE => match produce(&mut shared, request, &mut answer) {
@@ -206,6 +222,29 @@ fn api_versions(shared: &Shared, answer: &mut Writer) {
     }
     answer.i32(0);
     answer.0.push(0);
+}
+
+fn sasl_handshake(answer: &mut Writer) {
+    answer.i16(0);
+    answer.i32(1);
+    answer.string("PLAIN");
+}
+
+fn sasl_authenticate(shared: &Shared, answer: &mut Writer) {
+    match shared.refuses_passwords {
+        true => {
+            answer.i16(58);
+            // Terminals and logs shall not see such a thing.
+            answer.string("no \x1b[31mway\n");
+        }
+        false => {
+            answer.i16(0);
+            answer.i16(-1);
+        }
+    }
+    // No bytes of SASL's, and no end of the session.
+    answer.i32(0);
+    answer.i64(0);
 }
 
 fn metadata(shared: &Shared, address: SocketAddr, mut request: Reader<'_>, answer: &mut Writer) {

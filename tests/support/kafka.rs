@@ -18,7 +18,7 @@ pub fn kafka() -> &'static str {
     static SHARED: OnceLock<Result<String, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP") {
         Ok(bootstrap) if !bootstrap.is_empty() => Ok(bootstrap),
-        _ => try_start(1, &[], vec![]).map(|cluster| {
+        _ => try_start(1, &[], &[], None, vec![]).map(|cluster| {
             // Statics are never dropped; the script's watcher stops this cluster.
             let cluster = std::mem::ManuallyDrop::new(cluster);
             cluster.bootstrap.clone()
@@ -35,6 +35,8 @@ pub struct Cluster {
     bootstrap: String,
     direct: String,
     dir: PathBuf,
+    /// Where its further listeners are, by name.
+    listeners: HashMap<String, String>,
     proxies: Vec<Proxy>,
     /// Brokers that do not run just now.
     ailing: Mutex<HashMap<u8, Ailment>>,
@@ -50,13 +52,40 @@ impl Cluster {
     /// Starts a cluster of 1 or 3 brokers, numbered from 1, with further broker
     /// properties, and waits until all of them answer. Panics if it cannot.
     pub fn start(brokers: u8, settings: &[(&str, &str)]) -> Self {
-        try_start(brokers, settings, vec![]).unwrap_or_else(|error| panic!("{error}"))
+        try_start(brokers, settings, &[], None, vec![]).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The same, with a proxy in front of each broker.
+    /// One broker with further listeners, each a name and a security protocol, beside its plain one. `dir` is new, but for
+    /// a folder `files` with what the listeners need. It goes away with the cluster.
+    pub fn with_listeners(
+        listeners: &[(&str, &str)],
+        settings: &[(&str, &str)],
+        dir: &Path,
+    ) -> Self {
+        try_start(1, settings, listeners, Some(dir), vec![])
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// So many brokers with one more listener each, beside the plain one.
+    pub fn with_listener(brokers: u8, listener: (&str, &str), settings: &[(&str, &str)]) -> Self {
+        try_start(brokers, settings, &[listener], None, vec![])
+            .unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Gives broker `n` another property, and restarts it.
+    pub fn reconfigure(&self, n: u8, name: &str, value: &str) {
+        let file = self.dir.join(format!("node-{n}/server.properties"));
+        let mut text = std::fs::read_to_string(&file).unwrap();
+        // The last one of a name counts.
+        text += &format!("\n{name}={value}\n");
+        std::fs::write(&file, text).unwrap();
+        self.restart_node(n);
+    }
+
+    /// As [`start`](Self::start), with a proxy in front of each broker.
     pub fn behind_proxies(brokers: u8, settings: &[(&str, &str)]) -> Self {
         let proxies = (0..brokers).map(|_| Proxy::new()).collect();
-        try_start(brokers, settings, proxies).unwrap_or_else(|error| panic!("{error}"))
+        try_start(brokers, settings, &[], None, proxies).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// The bootstrap servers, broker 1 first: the proxies, if there are any.
@@ -67,6 +96,11 @@ impl Cluster {
     /// The bootstrap servers past the proxies, where no fault of theirs is seen.
     pub fn direct(&self) -> &str {
         &self.direct
+    }
+
+    /// Where this further listener is.
+    pub fn listener(&self, name: &str) -> &str {
+        &self.listeners[name]
     }
 
     /// The proxy in front of broker `n`.
@@ -170,7 +204,8 @@ impl Cluster {
         );
     }
 
-    fn tool(&self, class: &str, args: &[&OsStr]) {
+    /// Runs one of Kafka's own tools on this cluster.
+    pub fn tool(&self, class: &str, args: &[&OsStr]) {
         let to = ["tool", class, "--bootstrap-server", &self.direct].map(AsRef::as_ref);
         if let Err(error) = run_script(&[&to, args].concat()) {
             panic!("{error}");
@@ -204,6 +239,8 @@ impl Drop for Cluster {
 fn try_start(
     brokers: u8,
     settings: &[(&str, &str)],
+    listeners: &[(&str, &str)],
+    dir: Option<&Path>,
     proxies: Vec<Proxy>,
 ) -> Result<Cluster, String> {
     let mut args = vec![
@@ -216,6 +253,12 @@ fn try_start(
     if !proxies.is_empty() {
         let ports: Vec<_> = proxies.iter().map(|p| p.port().to_string()).collect();
         args.extend(["--advertise".to_owned(), ports.join(",")]);
+    }
+    if let Some(dir) = dir {
+        args.extend(["--dir".to_owned(), dir.to_string_lossy().into_owned()]);
+    }
+    for (name, protocol) in listeners {
+        args.extend(["--listener".to_owned(), format!("{name}={protocol}")]);
     }
     for (key, value) in settings {
         args.extend(["--set".to_owned(), format!("{key}={value}")]);
@@ -237,9 +280,14 @@ fn try_start(
             proxy.forward_to(broker.map_err(|error| format!("{error}: {stdout}"))?);
         }
     }
+    let listeners = listeners
+        .iter()
+        .map(|(name, _)| Ok(((*name).to_owned(), value(name)?.to_owned())))
+        .collect::<Result<_, String>>()?;
     Ok(Cluster {
         bootstrap,
         direct,
+        listeners,
         dir: value("dir")?.into(),
         proxies,
         ailing: Mutex::default(),

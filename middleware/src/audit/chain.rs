@@ -151,16 +151,18 @@ impl Link {
 
     /// The line's own link, and the hash of the one before.
     fn read(text: &[u8]) -> Result<(Self, String), Broken> {
-        let members: Members = serde_json::from_slice(text).map_err(|_| Broken::Malformed)?;
+        // Of members that it does not look for, the parser does not check that they are text.
+        let text = str::from_utf8(text).map_err(|_| Broken::Malformed)?;
+        let members: Members = serde_json::from_str(text).map_err(|_| Broken::Malformed)?;
         let Members {
             line,
             previous,
             hash,
         } = members;
         let body = text
-            .strip_suffix(ending(&hash).as_bytes())
+            .strip_suffix(&*ending(&hash))
             .ok_or(Broken::Malformed)?;
-        match hex(body) == hash {
+        match hex(body.as_bytes()) == hash {
             true => Ok((Self { line, hash }, previous)),
             false => Err(Broken::Changed),
         }
@@ -260,6 +262,19 @@ mod tests {
         lines[2] = stranger.append(r#"{"n":2}"#).0.trim_end().to_owned();
         assert_eq!(verify(&lines), Err((2, Broken::Previous)));
         assert_eq!(verify(&["no JSON".to_owned()]), Err((0, Broken::Malformed)));
+    }
+
+    #[test]
+    fn what_is_not_text_is_no_line() {
+        let before = Link::default();
+        let body = [
+            format!(r#"{{"line":1,"previous":"{}","topic":""#, before.hash).as_bytes(),
+            b"\xaa\"",
+        ]
+        .concat();
+        let line = [&*body, ending(&hex(&body)).as_bytes()].concat();
+        assert_eq!(Link::of(&line), Err(Broken::Malformed));
+        assert_eq!(before.clone().follow(&line), Err(Broken::Malformed));
     }
 
     #[test]

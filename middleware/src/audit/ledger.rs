@@ -60,12 +60,13 @@ impl Ledger {
         }
     }
 
-    /// The number of the last record to this topic; `None` if there are too many topics.
+    /// The number of the last record to this topic; `None` if there are too many topics, or Kafka takes none of this name:
+    /// that can be anything, and would be in reports.
     pub(super) fn sequence(&mut self, topic: &Topic) -> Option<Arc<AtomicU64>> {
         if let Some(sequence) = self.sequences.get(topic) {
             return Some(Arc::clone(sequence));
         }
-        if self.sequences.len() >= self.pages.len() - 1 {
+        if self.sequences.len() >= self.pages.len() - 1 || !topic.is_legal() {
             return None;
         }
         let sequence = Arc::default();

@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use franking_core::Escaped;
+
 use super::{Balance, Report};
 
 /// So many reports wait at most; then no bucket is closed until there is place again.
@@ -58,7 +60,7 @@ impl Receipt {
             tracing::warn!(
                 target: "franking::audit::sink",
                 sink = sink.name(),
-                %reason,
+                reason = %Escaped(reason),
                 "a report of the audit was not written; it is kept, and written again later"
             );
         }

@@ -1,5 +1,6 @@
 //! A balance on its way to whoever keeps it.
 
+use franking_core::Escaped;
 use serde::{Deserialize, Serialize};
 
 use super::Balance;
@@ -117,11 +118,12 @@ impl Report {
 
 /// A line of `tracing`.
 pub(super) fn trace(report: &Report) {
+    let escaped = |text: &Option<String>| text.as_ref().map(|text| Escaped(text).to_string());
     tracing::info!(
         target: "franking::audit",
         id = report.id,
-        instance = report.instance,
-        topic = report.topic,
+        instance = escaped(&report.instance),
+        topic = escaped(&report.topic),
         bucket_start = report.bucket_start,
         bucket_millis = report.bucket_millis,
         attempted = report.attempted,

@@ -210,7 +210,6 @@ impl OriginBuilder {
             path: self.names.encoded(Header::Path),
             me: path::who(namespace, name),
             reserved: Reserved::new(&self.names),
-            sequence: self.names.get(Header::Sequence).to_owned(),
             reader: Reader::new().names(self.names),
             value,
             instance_id,

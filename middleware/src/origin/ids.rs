@@ -11,8 +11,8 @@ thread_local! {
 /// A new millisecond is drawn and written whole; within it only the last group counts up.
 pub(super) struct Ids {
     millis: u64,
-    /// The last group, 48 bits. Drawn with its first bit unset, so that it never overflows within a millisecond.
-    tail: u64,
+    /// The next one. The last group, 48 bits, is drawn with its first bit unset, so that it never overflows within a
+    /// millisecond.
     text: [u8; 36],
 }
 
@@ -20,20 +20,19 @@ impl Ids {
     const fn new() -> Self {
         Self {
             millis: u64::MAX,
-            tail: 0,
             text: [0; 36],
         }
     }
 
     /// An id of this millisecond.
-    pub(super) fn next(&mut self, millis: u64) -> &[u8; 36] {
-        if millis == self.millis {
-            self.tail += 1;
-            write_tail(self.tail, &mut self.text);
-        } else {
+    pub(super) fn next(&mut self, millis: u64) -> [u8; 36] {
+        if millis != self.millis {
             self.draw(millis);
         }
-        &self.text
+        let id = self.text;
+        // Behind the copy: in front of it, that would wait until this byte is written.
+        count_up(&mut self.text);
+        id
     }
 
     /// Also when the clock went back: then the ids do not grow, but they stay unique.
@@ -46,15 +45,17 @@ impl Ids {
         random[4] &= 0x7f;
         let id = Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
         id.hyphenated().encode_lower(&mut self.text);
-        self.tail = id.as_u64_pair().1 & 0xffff_ffff_ffff;
     }
 }
 
-fn write_tail(tail: u64, text: &mut [u8; 36]) {
-    let mut left = tail;
+/// Adds 1 to the last group, in the text: mostly that is its last digit.
+fn count_up(text: &mut [u8; 36]) {
     for digit in text[24..].iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(left & 15) as usize];
-        left >>= 4;
+        match digit {
+            b'f' => *digit = b'0',
+            b'9' => return *digit = b'a',
+            _ => return *digit += 1,
+        }
     }
 }
 
@@ -67,8 +68,8 @@ mod tests {
         let mut ids = Ids::new();
         let mut last = Uuid::nil();
         for millis in [5, 5, 5, 6, 6, 1_700_000_000_000, 1_700_000_000_000] {
-            let text = std::str::from_utf8(ids.next(millis)).unwrap();
-            let id = Uuid::try_parse(text).unwrap();
+            let text = String::from_utf8(ids.next(millis).to_vec()).unwrap();
+            let id = Uuid::try_parse(&text).unwrap();
             assert_eq!(text, id.to_string());
             assert_eq!(id.get_version_num(), 7);
             assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
@@ -84,14 +85,20 @@ mod tests {
         let mut ids = Ids::new();
         let mut seen = std::collections::HashSet::new();
         for millis in [7, 7, 6, 7, 6, 7, 7] {
-            assert!(seen.insert(*ids.next(millis)));
+            assert!(seen.insert(ids.next(millis)));
         }
     }
 
     #[test]
     fn the_last_group_carries_over() {
-        let mut text = [b'x'; 36];
-        write_tail(0x7fff_ffff_ffff + 1, &mut text);
-        assert_eq!(&text[23..], b"x800000000000");
+        let after = |tail: u64| {
+            let mut text = [b'x'; 36];
+            text[24..].copy_from_slice(format!("{tail:012x}").as_bytes());
+            count_up(&mut text);
+            String::from_utf8(text[23..].to_vec()).unwrap()
+        };
+        for tail in [0, 9, 0xf, 0x99, 0x9f, 0x0fff, 0x7fff_ffff_ffff] {
+            assert_eq!(after(tail), format!("x{:012x}", tail + 1));
+        }
     }
 }

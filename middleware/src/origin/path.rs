@@ -33,15 +33,23 @@ pub(super) fn continued(path: Option<&Path<'_>>, me: &str, history: &History) ->
             })
             .collect();
     }
-    let (partition, offset) = (history.partition(), history.offset());
-    if Path::is_place(history.topic(), partition, offset) {
-        hops.hops
-            .push(place(me, history.topic(), partition, offset));
-    }
+    hops.hops.extend(here(me, history));
     while hops.hops.len() > Path::MOST {
         hops.drop_oldest();
     }
     hops
+}
+
+/// Our hop: who read the record, and from where.
+fn here(me: &str, history: &History) -> Option<String> {
+    let (topic, partition, offset) = (history.topic(), history.partition(), history.offset());
+    Path::is_place(topic, partition, offset).then(|| place(me, topic, partition, offset))
+}
+
+/// Whether a path has our hop already: then the record was sent before, by us, and came back in an error.
+pub(super) fn ends_here(path: Option<&str>, me: &str, history: &History) -> bool {
+    let Some(path) = path else { return false };
+    here(me, history).is_some_and(|hop| path.ends_with(&hop))
 }
 
 /// Its text; `None` if there is no hop.

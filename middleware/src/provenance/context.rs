@@ -123,11 +123,13 @@ fn is_state(state: &str, notes: &mut Notes) -> bool {
     true
 }
 
-/// Whether it can go on: nothing is wrong with it.
+/// The members of a state, if it is one that W3C allows in everything. OpenTelemetry's parser lets some of it pass that W3C
+/// does not, and counts empty members as if they were some.
 #[cfg(feature = "trace")]
-pub(crate) fn is_sound(state: &str) -> bool {
+pub(crate) fn sound(state: &str) -> Option<impl Iterator<Item = (&str, &str)>> {
     let mut notes = Notes::default();
-    is_state(state, &mut notes) && notes.is_empty()
+    let sound = is_state(state, &mut notes) && notes.is_empty();
+    sound.then(|| members(state).filter_map(|member| member.split_once('=')))
 }
 
 fn is_member(member: &str) -> bool {

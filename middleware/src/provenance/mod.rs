@@ -70,7 +70,7 @@ pub use self::{
 /// How many headers of a record are looked at.
 const MOST_HEADERS: usize = 4096;
 /// The longest value that is read.
-const LONGEST: usize = 8192;
+pub(crate) const LONGEST: usize = 8192;
 /// How many marks are read.
 const MOST_MARKS: usize = 32;
 

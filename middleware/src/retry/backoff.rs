@@ -6,31 +6,27 @@ use std::{
     time::Duration,
 };
 
-/// Exponential, with decorrelated jitter: each wait is at random between the shortest and three times the last, and
-/// never above the longest. Full jitter spreads as well, but also waits not at all.
+/// Exponential, with full jitter: each wait is at random between nothing and a ceiling, which doubles from one resend
+/// to the next up to the longest. What failed together is spread over the whole of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backoff {
-    shortest: Duration,
+    first: Duration,
     longest: Duration,
 }
 
 impl Backoff {
-    pub(super) fn new(shortest: Duration, longest: Duration) -> Self {
+    pub(super) fn new(first: Duration, longest: Duration) -> Self {
         Self {
-            shortest,
-            longest: longest.max(shortest),
+            first,
+            longest: longest.max(first),
         }
     }
 
-    pub(super) fn shortest(&self) -> Duration {
-        self.shortest
-    }
-
-    /// The wait after this one; `None` before the first.
-    pub(super) fn next(&self, last: Option<Duration>) -> Duration {
-        let last = last.unwrap_or(self.shortest);
-        let most = last.saturating_mul(3).clamp(self.shortest, self.longest);
-        self.shortest + (most - self.shortest).mul_f64(random())
+    /// The wait before this resend of a record; its first is 1.
+    pub(super) fn wait(&self, resend: u32) -> Duration {
+        let doublings = resend.saturating_sub(1).min(31);
+        let ceiling = self.first.saturating_mul(1 << doublings);
+        ceiling.min(self.longest).mul_f64(random())
     }
 }
 
@@ -48,20 +44,30 @@ mod tests {
     #[test]
     fn waits_spread_and_grow() {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
-        let firsts: Vec<_> = (0..1000).map(|_| backoff.next(None)).collect();
-        assert!(firsts.iter().any(|wait| *wait < Duration::from_millis(120)));
-        assert!(firsts.iter().any(|wait| *wait > Duration::from_millis(280)));
-        let later = (0..1000).map(|_| backoff.next(Some(Duration::from_secs(1))));
-        assert!(later.max() > Some(Duration::from_millis(900)));
+        for (resend, ceiling) in [
+            (1, 100),
+            (2, 200),
+            (3, 400),
+            (4, 800),
+            (5, 1000),
+            (99, 1000),
+        ] {
+            let ceiling = Duration::from_millis(ceiling);
+            let waits: Vec<_> = (0..1000).map(|_| backoff.wait(resend)).collect();
+            assert!(waits.iter().any(|wait| *wait < ceiling / 10), "{resend}");
+            assert!(
+                waits.iter().any(|wait| *wait > ceiling / 10 * 9),
+                "{resend}"
+            );
+        }
     }
 
     proptest! {
         #[test]
-        fn waits_keep_their_bounds(shortest: u32, longest: u32, last: Option<u32>) {
+        fn waits_keep_their_bounds(first: u32, longest: u32, resend: u32) {
             let millis = |n: u32| Duration::from_millis(n.into());
-            let wait = Backoff::new(millis(shortest), millis(longest)).next(last.map(millis));
-            prop_assert!(wait >= millis(shortest));
-            prop_assert!(wait <= millis(longest.max(shortest)));
+            let wait = Backoff::new(millis(first), millis(longest)).wait(resend);
+            prop_assert!(wait <= millis(longest.max(first)));
         }
     }
 }

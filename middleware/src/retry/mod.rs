@@ -38,8 +38,9 @@
 //!
 //! # How
 //! - At most 3 attempts, the first one among them ([`max_attempts`](RetryLayer::max_attempts)).
-//! - A wait of 100 ms to 1 s before each (Kafka's `retry.backoff.ms`, `retry.backoff.max.ms`) with decorrelated jitter:
-//!   at random between the shortest and three times the last, so that what failed together does not return together.
+//! - Before each a wait with full jitter ([`backoff`](RetryLayer::backoff)): at random between nothing and 100 ms, then
+//!   200 ms, doubling up to 1 s (Kafka's `retry.backoff.ms` and `retry.backoff.max.ms`), so that what failed together
+//!   does not return together. One that fails behind a waiting one of its key waits for that one too.
 //! - No resend starts later than 120 s after the first failure ([`deadline`](RetryLayer::deadline)). The engine then
 //!   has its own `delivery.timeout.ms` for it, so the outcome may come later.
 //! - A budget ([`budget`](RetryLayer::budget)): of the last 10 s, 20 % of the sends and 10 a second. When everything
@@ -62,7 +63,7 @@
 //! - Records of different keys are not compared, though they may share a partition: the partitioner decides behind this
 //!   layer. A resend may come behind those of other keys.
 //! - What fails together, mostly a batch, waits together, and goes in its order. If a record fails again and a later one
-//!   of its key did not, it is left behind.
+//!   of its key did not, it is left behind; a later one that still waits, waits for it.
 //! - Whether a later one went in is decided when the wait is over, for by then it may have failed as well.
 //! - The last 65,536 sends are remembered, in 512 KiB. A record that failed longer ago than that is not sent again.
 //!
@@ -164,9 +165,10 @@ impl RetryLayer {
         self
     }
 
-    /// The shortest and the longest wait before a resend.
-    pub fn backoff(mut self, shortest: Duration, longest: Duration) -> Self {
-        self.policy.backoff = Backoff::new(shortest, longest);
+    /// The most to wait before the first resend of a record, and before any: the former doubles from one resend to the
+    /// next, and the wait itself is at random between nothing and that.
+    pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.policy.backoff = Backoff::new(first, longest);
         self
     }
 
@@ -326,17 +328,14 @@ impl<S: Produce + Clone + Send + 'static> Shared<S> {
         // For the runtime's own idea of now, which may be a paused one.
         let entered = runtime.enter();
         let now = Instant::now();
-        let backoff = self.policy.backoff;
-        let wait = match self.waiting.last_due(place.lane) {
-            Some(due) => due.duration_since(now).max(backoff.shortest()),
-            None => backoff.next(history.map(|history| history.last_wait)),
-        };
+        let mut due = now + self.policy.backoff.wait(attempts);
+        if let Some(last) = self.waiting.last_due(place.lane) {
+            due = due.max(last);
+        }
         let history = History {
             resends: attempts,
             first_failure: history.map_or(now, |history| history.first_failure),
-            last_wait: wait,
         };
-        let due = now + wait;
         if due.duration_since(history.first_failure) > self.policy.deadline {
             return;
         }

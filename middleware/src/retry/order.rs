@@ -247,10 +247,19 @@ fn hash(seed: u64, bytes: &[u8]) -> u64 {
     let hash = chunks
         .iter()
         .fold(seed, |hash, chunk| mix(hash, u64::from_le_bytes(*chunk)));
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
     // With the length, so that zeros at the end count.
-    mix(mix(hash, u64::from_le_bytes(last)), bytes.len() as u64)
+    mix(hash.wrapping_add(bytes.len() as u64), word(rest))
+}
+
+/// Up to seven bytes as a number. Put together from what overlaps: to copy them into eight would have the processor wait
+/// for memory that was just written.
+fn word(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
+    }
+    bytes
+        .iter()
+        .fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
 fn mix(hash: u64, word: u64) -> u64 {

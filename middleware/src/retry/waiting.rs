@@ -6,7 +6,6 @@
 use std::{
     collections::{HashMap, hash_map},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use franking_core::{Closing, Failed, Produce};
@@ -24,7 +23,6 @@ pub(super) struct History {
     /// Resends so far.
     pub(super) resends: u32,
     pub(super) first_failure: Instant,
-    pub(super) last_wait: Duration,
 }
 
 /// A record that waits.

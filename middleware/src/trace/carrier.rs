@@ -8,7 +8,10 @@ use opentelemetry::{
 };
 
 use super::w3c;
-use crate::provenance::context::is_sound;
+use crate::{
+    provenance::context::sound,
+    reserved::{Action, Reason, count, is_alike},
+};
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
@@ -38,10 +41,9 @@ impl Carrier {
         match self {
             Self::W3c { .. } => {
                 let (trace_id, span_id, flags) = w3c::decode(headers.get(PARENT)??)?;
-                // What W3C does not allow is not ours to mend: the context just goes without it. OpenTelemetry's parser
-                // lets some of it pass.
-                let state = headers.get_str(STATE).filter(|text| is_sound(text));
-                let state = state.and_then(|text| text.parse().ok());
+                // What W3C does not allow is not ours to mend: the context just goes without it.
+                let state = headers.get_str(STATE).and_then(sound);
+                let state = state.and_then(|members| TraceState::from_key_value(members).ok());
                 let state = state.unwrap_or_default();
                 Some(SpanContext::new(trace_id, span_id, flags, true, state))
             }
@@ -64,6 +66,7 @@ impl Carrier {
             return self.read(headers);
         };
         let (trace_id, span_id, flags) = w3c::decode(headers.get(PARENT)??)?;
+        remove_variants(headers);
         for name in [PARENT, STATE] {
             leave_last(headers, name);
         }
@@ -75,6 +78,7 @@ impl Carrier {
     pub(super) fn write(&self, headers: &mut Headers, context: &SpanContext) {
         match self {
             Self::W3c { parent, state } => {
+                remove_variants(headers);
                 headers.stamp(parent, &w3c::encode(context));
                 let members = context.trace_state();
                 if members.into_iter().next().is_some() {
@@ -84,9 +88,9 @@ impl Carrier {
                 }
             }
             Self::Other(propagator) => {
-                for field in propagator.fields() {
-                    headers.remove(field);
-                }
+                // Propagators read regardless of case.
+                headers
+                    .remove_where(|name, _| propagator.fields().any(|field| is_alike(name, field)));
                 // A context of its own: the current one's baggage is not the propagator's to write.
                 let context = Context::new().with_remote_span_context(context.clone());
                 propagator.inject_context(&context, &mut HeaderInjector(headers));
@@ -98,10 +102,23 @@ impl Carrier {
     /// stayed behind.
     pub(super) fn leave_behind(&self, headers: &mut Headers) {
         if let Self::Other(_) = self {
-            headers.remove(PARENT);
-            headers.remove(STATE);
+            headers
+                .remove_where(|name, _| [PARENT, STATE].into_iter().any(|w3c| is_alike(name, w3c)));
         }
     }
+}
+
+/// Removes what a consumer that trims names or ignores case may take for the context that is on the record.
+fn remove_variants(headers: &mut Headers) {
+    if !headers.may_begin_with(b't') {
+        return;
+    }
+    let removed = headers.remove_where(|name, _| {
+        [PARENT, STATE]
+            .into_iter()
+            .any(|ours| name != ours && is_alike(name, ours))
+    });
+    count(Action::Removed, Reason::Variant, removed as u64);
 }
 
 fn leave_last(headers: &mut Headers, name: &str) {

@@ -5,7 +5,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use franking_core::{Outcome, Parts};
+use franking_core::{Outcome, Parts, is_unsafe};
 use opentelemetry::{
     KeyValue,
     trace::{Span, Status},
@@ -33,7 +33,7 @@ impl<S: Span> Recording<S> {
         }
         if let Some(key) = record.key.as_deref().filter(|_| keys)
             && let Ok(text) = std::str::from_utf8(key)
-            && !text.chars().any(char::is_control)
+            && !text.chars().any(is_unsafe)
         {
             span.set_attribute(KeyValue::new(
                 "messaging.kafka.message.key",

@@ -2,7 +2,7 @@
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId};
 
-use crate::provenance::TraceContext;
+use crate::provenance::{LONGEST, TraceContext};
 
 /// `00-{trace id}-{span id}-{flags}`.
 pub(super) fn encode(context: &SpanContext) -> [u8; 55] {
@@ -30,9 +30,14 @@ fn digits<const N: usize>(text: &mut [u8], bytes: [u8; N]) {
     }
 }
 
-/// What a valid `traceparent` says.
-pub(super) fn decode(text: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
-    let read = TraceContext::parse(text).ok()?;
+/// What a valid `traceparent` says: one that the reader of provenance takes too. Of a later version it may hold more than
+/// is known, but no less than text.
+pub(super) fn decode(value: &[u8]) -> Option<(TraceId, SpanId, TraceFlags)> {
+    let text = std::str::from_utf8(value).ok()?;
+    if text.len() > LONGEST {
+        return None;
+    }
+    let read = TraceContext::parse(text.as_bytes()).ok()?;
     Some((
         read.trace_id.into(),
         read.span_id.into(),
@@ -76,6 +81,16 @@ mod tests {
         for text in invalid {
             assert!(decode(text.as_bytes()).is_none(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_later_version_is_text_of_a_length_that_is_read() {
+        let later = VALID.replacen("00", "01", 1) + "-";
+        let with = |more: &[u8]| [later.as_bytes(), more].concat();
+        let most = LONGEST - later.len();
+        assert!(decode(&with(&vec![b'a'; most])).is_some());
+        assert!(decode(&with(&vec![b'a'; most + 1])).is_none());
+        assert!(decode(&with(b"\xff")).is_none());
     }
 
     proptest! {

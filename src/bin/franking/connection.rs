@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString, fs, path::PathBuf};
 
-use franking::config::Properties;
+use franking::config::{Properties, Required};
 
 use crate::BoxError;
 
@@ -10,6 +10,13 @@ use crate::BoxError;
 const BOOTSTRAP: &str = "KAFKA_BOOTSTRAP_SERVERS";
 /// A file of properties, if the command line names none.
 const CONFIG: &str = "FRANKING_CONFIG";
+
+/// What the properties must say: this program writes bytes, and has no tokens.
+pub(crate) const REQUIRED: Required = Required {
+    key_serializer: false,
+    value_serializer: false,
+    oauthbearer_token: true,
+};
 
 /// Kafka's properties, from the environment, a file and the command line. What kcat and Kafka's own tools call these options
 /// is understood too.

@@ -11,6 +11,7 @@ mod bench;
 mod completions;
 mod connection;
 mod demo;
+mod json;
 mod reading;
 mod send;
 mod stack;

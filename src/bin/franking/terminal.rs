@@ -5,6 +5,8 @@ use std::{error::Error, io::Write};
 use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::text::escaped;
+
 /// A heading.
 pub(crate) const HEADING: Style = Style::new().bold();
 /// What went as it should.
@@ -20,12 +22,20 @@ pub(crate) const FAINT: Style = Style::new().dimmed();
 pub(crate) fn error(error: &(dyn Error + 'static)) {
     let mut err = anstream::stderr().lock();
     // Nobody is left to be told if this fails.
-    let _ = writeln!(err, "{BAD}error:{BAD:#} {error}");
+    let _ = writeln!(err, "{BAD}error:{BAD:#} {}", lines(error));
     let mut cause = error.source();
     while let Some(error) = cause {
-        let _ = writeln!(err, "  because: {error}");
+        let _ = writeln!(err, "  because: {}", lines(error));
         cause = error.source();
     }
+}
+
+/// An error's text can be a list of lines; each is made safe. What others wrote in it has its ends of lines escaped already,
+/// where it was put there.
+fn lines(error: &(dyn Error + 'static)) -> String {
+    let text = error.to_string();
+    let lines: Vec<_> = text.split('\n').map(escaped).collect();
+    lines.join("\n")
 }
 
 /// Prints what somebody should know to stderr.
@@ -33,7 +43,8 @@ pub(crate) fn warning(what: &str) {
     // Nobody is left to be told if this fails.
     let _ = writeln!(
         anstream::stderr().lock(),
-        "{WARNING}warning:{WARNING:#} {what}"
+        "{WARNING}warning:{WARNING:#} {}",
+        escaped(what)
     );
 }
 

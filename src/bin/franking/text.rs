@@ -3,40 +3,11 @@
 //! Whoever can write to a topic can write what a terminal takes as a command, what turns the direction of writing, and what
 //! cannot be seen. None of it comes through as it is.
 
+use franking::is_unsafe;
 use unicode_width::UnicodeWidthChar as _;
 
 /// More marks than this on one character pile up over other lines.
 const MOST_MARKS: u32 = 2;
-
-/// Whether a character does something else than to be seen: controls, direction, invisible ones, ends of lines, tags.
-pub(crate) fn is_unsafe(char: char) -> bool {
-    char.is_control()
-        || matches!(
-            char,
-            '\u{ad}'
-                | '\u{600}'..='\u{605}'
-                | '\u{61c}'
-                | '\u{6dd}'
-                | '\u{70f}'
-                | '\u{8e2}'
-                | '\u{115f}'..='\u{1160}'
-                | '\u{180b}'..='\u{180f}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{3164}'
-                | '\u{feff}'
-                | '\u{ffa0}'
-                | '\u{fff0}'..='\u{fffb}'
-                | '\u{110bd}'
-                | '\u{110cd}'
-                | '\u{13430}'..='\u{1345f}'
-                | '\u{1bca0}'..='\u{1bca3}'
-                | '\u{1d173}'..='\u{1d17a}'
-                | '\u{e000}'..='\u{f8ff}'
-                | '\u{e0000}'..='\u{10ffff}'
-        )
-}
 
 /// Appends as much as fits into the columns that are left, and `…` where it was cut. What is not UTF-8, and what is not
 /// safe, is escaped. What lies behind the cut is not looked at.

@@ -9,18 +9,20 @@
 //!   another thread, which is most of what headers cost; recycled lists halve it.
 //! - **Reports** come as events, in arrays, to one thread (`franking-rdkafka`), which unwinds hooks and owns the closing.
 //! - **Outcomes** are told by librdkafka's message status, not by the code alone: see [`outcomes`].
+//! - **Refusals** of the brokers (certificates, passwords, tokens) fail records within seconds, where librdkafka waits:
+//!   see the module `door`.
 //!
 //! Hooks see headers through an iterator here, not as the wire block: they live in librdkafka's lists.
 
 use std::{
     fmt,
-    sync::{Arc, RwLock},
+    sync::{Arc, RwLock, mpsc},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use franking_core::{
-    Acks, Delivery, Failure, Flight, HeaderList as _, HeadersView, Partitioner, Record,
+    Acks, Delivery, Escaped, Failure, Flight, HeaderList as _, HeadersView, Partitioner, Record,
     RecordMetadata, Reservation, Room, SendError, Slots, Snapshot, Topic, View,
 };
 use tower_service::Service;
@@ -28,6 +30,7 @@ use tower_service::Service;
 use self::{
     ending::{Hurry, Lifeline},
     native::{Client, HeaderList, NewError, Rejected},
+    secrets::Secrets,
     worker::Shared,
 };
 use super::{Closed, Control, Task};
@@ -36,12 +39,16 @@ use crate::{
     partitioners::RoundRobin,
 };
 
+mod door;
 mod ending;
 mod metrics;
 mod native;
 pub mod outcomes;
 mod partitions;
+mod refusal;
+mod secrets;
 mod statistics;
+mod tokens;
 mod worker;
 
 #[cfg(feature = "rdkafka")]
@@ -88,9 +95,10 @@ pub struct StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.property {
-            Some(property) => write!(f, "librdkafka refuses `{property}`: {}", self.message),
-            None => write!(f, "librdkafka could not be started: {}", self.message),
+            Some(property) => write!(f, "librdkafka refuses `{}`: ", Escaped(property))?,
+            None => f.write_str("librdkafka could not be started: ")?,
         }
+        write!(f, "{}", Escaped(&self.message))
     }
 }
 
@@ -134,13 +142,21 @@ impl RdkafkaEngine {
             message: error.message,
         })?;
         let room = Room::new(config.buffer_memory());
+        let (wishes, wished) = mpsc::channel();
+        let tokens = config.tokens();
         let shared = Arc::new(Shared::new(
             Arc::new(client),
             Arc::clone(&room),
             config.acks() == config::Acks::None,
             config.max_request_size(),
+            Secrets::of(config),
+            tokens.is_some().then_some(wishes),
         ));
-        worker::spawn(Arc::clone(&shared)).map_err(|error| StartError {
+        let started = tokens.map_or(Ok(()), |tokens| {
+            tokens::spawn(Arc::downgrade(&shared), tokens, wished)
+        });
+        let started = started.and_then(|()| worker::spawn(Arc::clone(&shared)));
+        started.map_err(|error| StartError {
             property: None,
             message: error.to_string(),
         })?;
@@ -243,6 +259,11 @@ impl Service<Record> for RdkafkaEngine {
             return delivery;
         }
         if let Err(failure) = outcomes::check(&record) {
+            self.give_back_reservation();
+            self.reject(failure, record, flight);
+            return delivery;
+        }
+        if let Some(failure) = self.shared.door.refuses() {
             self.give_back_reservation();
             self.reject(failure, record, flight);
             return delivery;

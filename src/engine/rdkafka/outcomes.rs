@@ -11,6 +11,7 @@
 //! | not acknowledged, but a later record of its partition was | unknown | yes |
 //! | `acks=0`, sent | delivered, no offset: nobody confirmed it | |
 //! | `delivery.timeout.ms` passed in the queue / in flight | not persisted / unknown | yes |
+//! | no broker lets this client in: never sent / sent before | not persisted / unknown | no |
 //! | purged at close, from the queue / in flight | not persisted / unknown | no |
 //! | `NOT_ENOUGH_REPLICAS` / `…_AFTER_APPEND` | not persisted / unknown | yes |
 //! | `KAFKA_STORAGE_ERROR`, no leader, broker gone, throttled | as the status says | yes |
@@ -90,16 +91,35 @@ pub(super) fn failed(code: i32, status: Status, reason: Option<&Failure>) -> Fai
         _ => Persistence::Unknown,
     };
     let failure = match (code, reason) {
-        // Purged because the engine ends: its reason is the record's.
-        (codes::PURGE_QUEUE | codes::PURGE_INFLIGHT, Some(reason)) => {
-            reason.clone().detail(match reason.code() {
-                Code::Fatal => "the producer failed fatally before the record was acknowledged",
-                _ => "the time to close was over before the record was acknowledged",
-            })
-        }
+        // Purged because the engine ends, or no broker lets it in: that reason is the record's.
+        (codes::PURGE_QUEUE | codes::PURGE_INFLIGHT, Some(reason)) => match reason.code() {
+            Code::Fatal => reason
+                .clone()
+                .detail("the producer failed fatally before the record was acknowledged"),
+            Code::Closed => reason
+                .clone()
+                .detail("the time to close was over before the record was acknowledged"),
+            _ => reason.clone(),
+        },
+        // A broker had said why, but not that it is for good.
+        (codes::MSG_TIMED_OUT, Some(hint)) => hinted(failure(code), hint),
         (code, _) => failure(code),
     };
     failure.with_persistence(persistence)
+}
+
+/// The same failure, with what a broker said meanwhile.
+pub(super) fn hinted(failure: Failure, hint: &Failure) -> Failure {
+    let hinted = failure
+        .detail(format!(
+            "in time, no broker took it; {}",
+            hint.what_happened()
+        ))
+        .advice(hint.what_to_do().to_owned());
+    match hint.setting_name() {
+        Some(setting) => hinted.setting(setting),
+        None => hinted,
+    }
 }
 
 /// A failure for this code; not persisted until said otherwise.

@@ -52,6 +52,10 @@ fn partitions(shared: &Shared, topic: &str, timeout: Duration) -> Result<usize, 
         let Some(client) = client else {
             return Err(closed());
         };
+        // A refusal is heard and decided on meanwhile.
+        if let Some(refusal) = shared.door.refuses() {
+            return Err(refusal);
+        }
         match client.partitions(topic, left.min(slice)) {
             Ok(partitions) => return Ok(partitions),
             // The brokers are not reached yet, or the topic is just being created.
@@ -70,9 +74,10 @@ fn partitions(shared: &Shared, topic: &str, timeout: Duration) -> Result<usize, 
                     code => code,
                 };
                 let failure = outcomes::failure(code);
-                return Err(match outcomes::is_unreachable(code) {
-                    true => failure.setting("bootstrap.servers"),
-                    false => failure,
+                return Err(match shared.door.hint() {
+                    _ if !outcomes::is_unreachable(code) => failure,
+                    Some(hint) => outcomes::hinted(failure, &hint),
+                    None => failure.setting("bootstrap.servers"),
                 });
             }
         }

@@ -1,5 +1,6 @@
 //! The engine's thread: reports, logs, statistics, and the end.
 
+use std::borrow::Cow;
 use std::{
     cell::Cell,
     io,
@@ -13,15 +14,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use franking_core::{Acks, Code, Failure, Parts, Persistence, Placed, Room, Snapshot, Totals};
+use franking_core::{
+    Acks, Code, Escaped, Failure, Parts, Persistence, Placed, Room, Snapshot, Totals,
+};
 use tracing::{debug, error, info, warn};
 
 use super::{
     super::{Closed, closed},
     ClientCell, InFlight, Reported, Statistics,
+    door::Door,
     ending::Hurry,
-    native::{Client, Event, Orphan, Reports, error_name},
-    outcomes::{self, NEVER_ACKNOWLEDGED, Offsets},
+    native::{Client, Event, Orphan, Reports, Status, error_name},
+    outcomes::{self, NEVER_ACKNOWLEDGED, Offsets, codes},
+    secrets::Secrets,
+    tokens::Wishes,
 };
 
 /// How long one poll waits when nothing happens.
@@ -46,11 +52,15 @@ pub(super) struct Shared {
     client: ClientCell,
     acks_none: bool,
     max_request_size: usize,
+    pub(super) door: Door,
+    secrets: Secrets,
     fatal: AtomicBool,
     slow_hooks: AtomicU64,
     statistics: Mutex<Option<Statistics>>,
     ending: Mutex<Ending>,
     last_words: Mutex<Vec<LastWords>>,
+    /// Who fetches tokens, if somebody does.
+    tokens: Option<Wishes>,
 }
 
 /// Sends what is to be said about all other records.
@@ -73,17 +83,22 @@ impl Shared {
         room: Arc<Room>,
         acks_none: bool,
         max_request_size: usize,
+        secrets: Secrets,
+        tokens: Option<Wishes>,
     ) -> Self {
         Self {
             room,
             client: RwLock::new(Some(client)),
             acks_none,
             max_request_size,
+            door: Door::default(),
+            secrets,
             fatal: AtomicBool::new(false),
             slow_hooks: AtomicU64::new(0),
             statistics: Mutex::default(),
             ending: Mutex::default(),
             last_words: Mutex::default(),
+            tokens,
         }
     }
 
@@ -115,8 +130,9 @@ impl Shared {
             self.room.refuse(
                 Failure::new(Code::Fatal)
                     .detail(format!(
-                        "the producer failed fatally with {} ({code}): {reason}",
-                        error_name(code)
+                        "the producer failed fatally with {} ({code}): {}",
+                        error_name(code),
+                        self.secrets.redacted(&reason)
                     ))
                     .advice(
                         "build a new producer; records that came back as not persisted can be sent through it",
@@ -167,30 +183,61 @@ impl Shared {
                     debug!(target: "franking::librdkafka", %error, "unreadable statistics")
                 }
             },
+            Event::TokenWanted => match &self.tokens {
+                // Its thread is there as long as this.
+                Some(tokens) => drop(tokens.send(())),
+                None => {
+                    if let Some(client) = &*self.client() {
+                        client.token_failed("nobody was given to the producer who has tokens");
+                    }
+                }
+            },
             Event::Log {
                 level,
                 facility,
                 message,
             } => match level {
-                0..=3 => error!(target: "franking::librdkafka", facility, "{message}"),
-                4 => warn!(target: "franking::librdkafka", facility, "{message}"),
-                5..=6 => info!(target: "franking::librdkafka", facility, "{message}"),
-                _ => debug!(target: "franking::librdkafka", facility, "{message}"),
+                _ if !self.door.on_log(facility, message) => {}
+                0..=3 => error!(target: "franking::librdkafka", facility, "{}", self.told(message)),
+                4 => warn!(target: "franking::librdkafka", facility, "{}", self.told(message)),
+                5..=6 => info!(target: "franking::librdkafka", facility, "{}", self.told(message)),
+                _ => debug!(target: "franking::librdkafka", facility, "{}", self.told(message)),
             },
             Event::Error {
                 code,
                 reason,
                 fatal,
             } => {
+                self.door.on_error(code, &reason);
                 let code = error_name(code);
                 if fatal {
-                    error!(target: "franking::librdkafka", code, "{reason}");
+                    error!(target: "franking::librdkafka", code, "{}", self.told(&reason));
                     self.check_fatal();
                 } else {
-                    warn!(target: "franking::librdkafka", code, "{reason}");
+                    warn!(target: "franking::librdkafka", code, "{}", self.told(&reason));
                 }
             }
         }
+    }
+
+    /// Why a record failed that librdkafka had taken.
+    fn failed(&self, code: i32, status: Status) -> Failure {
+        let reason = match code {
+            // Purged at the door, or because the engine ends.
+            codes::PURGE_QUEUE => {
+                let ended = || self.room.refused().or_else(|| self.door.why_purged());
+                self.door.refuses().or_else(ended)
+            }
+            codes::PURGE_INFLIGHT => self.room.refused(),
+            codes::MSG_TIMED_OUT => self.door.hint(),
+            _ => None,
+        };
+        outcomes::failed(code, status, reason.as_ref())
+    }
+
+    /// librdkafka's words, some of which are a broker's.
+    fn told<'t>(&self, text: &'t str) -> Escaped<Cow<'t, str>> {
+        Escaped(self.secrets.redacted(text))
     }
 
     /// Settles a batch of records. No lock is held: hooks, recoverers and callbacks run in here.
@@ -229,8 +276,7 @@ impl Shared {
                 acks.delivered(flight, placed, &record.view());
                 drop(record);
             } else {
-                let reason = self.room.refused();
-                let failure = outcomes::failed(report.code, report.status, reason.as_ref());
+                let failure = self.failed(report.code, report.status);
                 acks.failed(flight, failure, record);
             }
             reports.recycle(report.headers);
@@ -264,10 +310,11 @@ impl Shared {
             value: orphan.value,
             headers: &orphan.headers,
         };
-        let reason = self.room.refused();
         let failure = match orphan.report {
-            Some((code, status)) if code != 0 => outcomes::failed(code, status, reason.as_ref()),
-            _ => reason
+            Some((code, status)) if code != 0 => self.failed(code, status),
+            _ => self
+                .room
+                .refused()
                 .unwrap_or_else(closed)
                 .with_persistence(Persistence::Unknown)
                 .detail("the producer ended before the record was acknowledged"),
@@ -374,9 +421,10 @@ fn serve(shared: &Arc<Shared>, client: &Client<InFlight>) -> Option<Instant> {
 fn poll(shared: &Shared, client: &Client<InFlight>, timeout: Duration) -> bool {
     let polled = AssertUnwindSafe(|| client.poll(timeout, |event| shared.on_event(event)));
     let told = catch_unwind(polled).unwrap_or(true);
-    if shared.fatal.load(Ordering::Relaxed) && client.in_flight() > 0 {
-        // librdkafka purges its queues once when it fails; what came in at that moment, or comes back from a broker to be
-        // tried again, would wait for ever. What is in flight gets its answer.
+    let shut = shared.door.attend(|| client.is_connected());
+    if (shut || shared.fatal.load(Ordering::Relaxed)) && client.in_flight() > 0 {
+        // librdkafka purges its queues once when it fails, and not at all when it is refused; what came in at that moment,
+        // or comes back from a broker to be tried again, would wait for ever. What is in flight gets its answer.
         client.purge_queue();
     }
     told

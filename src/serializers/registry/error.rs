@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, error::Error, fmt};
 
+use franking_core::Escaped;
+
 /// Why a schema has no id: the source of a send's error with [`Code::Serialization`](crate::Code::Serialization).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -71,13 +73,18 @@ impl fmt::Display for SchemaError {
             Self::Unreachable { reason } => {
                 write!(
                     f,
-                    "the schema registry could not be asked: {reason}; check its address"
+                    "the schema registry could not be asked: {}; check its address",
+                    Escaped(reason)
                 )
             }
             Self::Refused { code, reason } => {
-                write!(f, "the schema registry refused ({code}): {reason}")
+                write!(
+                    f,
+                    "the schema registry refused ({code}): {}",
+                    Escaped(reason)
+                )
             }
-            Self::Invalid { reason } => f.write_str(reason),
+            Self::Invalid { reason } => write!(f, "{}", Escaped(reason)),
         }
     }
 }

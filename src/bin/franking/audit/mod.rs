@@ -14,6 +14,7 @@ use franking::{config::Properties, middleware::audit::chain::Link};
 use crate::{
     BoxError,
     connection::{Connection, OneTopic},
+    json,
     reading::{From, Reading, Record},
     stop::{self, Stop},
 };
@@ -143,7 +144,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, BoxError> {
     };
     let mut out = anstream::stdout().lock();
     if args.json {
-        writeln!(out, "{}", serde_json::to_string(&verdict)?)?;
+        writeln!(out, "{}", json::line(&verdict)?)?;
     } else {
         telling::tell(&mut out, &verdict)?;
     }

@@ -11,7 +11,7 @@ use franking::middleware::audit::chain::{Broken, Link};
 use serde::Serialize;
 
 use crate::{
-    BoxError,
+    BoxError, json,
     terminal::{BAD, FAINT, GOOD},
     text::escaped,
 };
@@ -48,7 +48,7 @@ pub(super) fn run(files: &[PathBuf], links: &[Link], json: bool) -> Result<ExitC
     let findings = chain.findings();
     let mut out = anstream::stdout().lock();
     if json {
-        writeln!(out, "{}", serde_json::to_string(&findings)?)?;
+        writeln!(out, "{}", json::line(&findings)?)?;
     } else {
         tell(&mut out, &findings)?;
     }
@@ -139,7 +139,12 @@ impl Chain {
 
 fn tell(out: &mut impl Write, findings: &Findings) -> io::Result<()> {
     for Finding { file, line, why } in &findings.broken {
-        writeln!(out, "{BAD}✗{BAD:#} {}:{line}: {why}", escaped(file))?;
+        writeln!(
+            out,
+            "{BAD}✗{BAD:#} {}:{line}: {}",
+            escaped(file),
+            escaped(why)
+        )?;
     }
     for link in &findings.absent {
         writeln!(out, "{BAD}✗{BAD:#} not in the chain: {link}")?;

@@ -8,11 +8,11 @@ use std::{
 use bytes::Bytes;
 use franking::{
     Topic,
-    config::{Config, Properties, Required},
+    config::{Config, Properties},
 };
 
 use super::Args;
-use crate::BoxError;
+use crate::{BoxError, connection};
 
 /// Keys and, at most, values.
 const KEYS: usize = 1000;
@@ -35,7 +35,7 @@ impl Workload {
         for (name, value) in args.connection.properties()?.iter() {
             properties.set(name, value);
         }
-        let config = Config::check(&properties, Required::default())?;
+        let config = Config::check(&properties, connection::REQUIRED)?;
         let len = args.value_bytes as usize;
         let mut random = Random::new();
         Ok(Self {

@@ -2,13 +2,15 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    error::Error,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use franking::config::Properties;
+use franking::{config::Properties, oauthbearer::TokenRetriever};
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
+    client::OAuthToken,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
     error::{KafkaError, RDKafkaErrorCode},
@@ -43,6 +45,8 @@ impl Reading {
         from: From,
     ) -> Result<Self, BoxError> {
         let consumer = settings::consumer(properties)?;
+        // A token is asked for by an event, and nobody polls for events while metadata is awaited.
+        let _ = consumer.poll(Duration::ZERO);
         let mut there = Self::partitions(&consumer, properties, topic)?;
         if let Some(missing) = partitions.iter().find(|wanted| !there.contains(wanted)) {
             let topic = escaped(topic);
@@ -153,9 +157,11 @@ fn list(topic: &str, starts: &Starts) -> Result<TopicPartitionList, KafkaError> 
     Ok(list)
 }
 
-/// Hears what librdkafka says, and tells each kind of error once, until something is read again.
-#[derive(Default)]
-pub(crate) struct Hearing(Mutex<Heard>);
+/// Hears what librdkafka says, and tells each kind of error once, until something is read again. Has tokens for it.
+pub(crate) struct Hearing {
+    heard: Mutex<Heard>,
+    tokens: Option<Arc<dyn TokenRetriever>>,
+}
 
 #[derive(Default)]
 struct Heard {
@@ -166,8 +172,15 @@ struct Heard {
 }
 
 impl Hearing {
+    fn new(tokens: Option<Arc<dyn TokenRetriever>>) -> Self {
+        Self {
+            heard: Mutex::default(),
+            tokens,
+        }
+    }
+
     fn heard(&self) -> MutexGuard<'_, Heard> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn last(&self) -> Option<String> {
@@ -178,6 +191,27 @@ impl Hearing {
 impl ConsumerContext for Hearing {}
 
 impl ClientContext for Hearing {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let tokens = self
+            .tokens
+            .as_ref()
+            .ok_or("no property says where tokens are")?;
+        let token = tokens.retrieve().map_err(|error| error as Box<dyn Error>)?;
+        if !token.extensions().is_empty() {
+            return Err(
+                "rust-rdkafka takes no SASL extensions, so only `franking send` has them".into(),
+            );
+        }
+        let expires = token.expires().duration_since(UNIX_EPOCH)?.as_millis();
+        Ok(OAuthToken {
+            token: token.value().to_owned(),
+            principal_name: token.principal().to_owned(),
+            lifetime_ms: i64::try_from(expires)?,
+        })
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         use RDKafkaErrorCode as Code;
         let code = match error.rdkafka_error_code() {

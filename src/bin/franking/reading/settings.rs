@@ -1,10 +1,10 @@
 //! Properties as people have them for producers and consumers, made a consumer.
 
-use franking::config::{Config, Properties, Required};
+use franking::config::{Config, Properties};
 use rdkafka::{ClientConfig, consumer::BaseConsumer, error::KafkaError};
 
 use super::Hearing;
-use crate::BoxError;
+use crate::{BoxError, connection, terminal};
 
 /// Consumers' properties that go through: Java's name, and librdkafka's where it differs.
 const PASSED_ON: [(&str, &str); 10] = [
@@ -75,17 +75,23 @@ pub(super) fn consumer(properties: &Properties) -> Result<BaseConsumer<Hearing>,
         }
     }
     // Checked as a producer's: names, values, and secrets that no message shows.
-    let checked = Config::check(&common, Required::default())?;
+    let checked = Config::check(&common, connection::REQUIRED)?;
+    let shared = |name: &str| SHARED.iter().any(|shared| name.starts_with(shared));
     for (name, value) in checked.librdkafka() {
-        if SHARED.iter().any(|shared| name.starts_with(shared)) {
+        if shared(name) {
             config.set(name, value);
+        }
+    }
+    for warning in checked.warnings() {
+        if shared(&warning.property) {
+            terminal::warning(&warning.to_string());
         }
     }
     config.set("enable.auto.commit", "false");
     config.set("enable.partition.eof", "true");
     config.set("allow.auto.create.topics", "false");
     config
-        .create_with_context(Hearing::default())
+        .create_with_context(Hearing::new(checked.tokens()))
         .map_err(without_value)
 }
 

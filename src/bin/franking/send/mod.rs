@@ -9,13 +9,12 @@ use std::{
 
 use bytes::Bytes;
 use clap::ValueEnum;
-use franking::{
-    DefaultStack, Producer,
-    config::{Config, Required},
-    serializers::BytesSerializer,
-};
+use franking::{DefaultStack, Producer, config::Config, serializers::BytesSerializer};
 
-use crate::{BoxError, connection::Connection};
+use crate::{
+    BoxError,
+    connection::{self, Connection},
+};
 
 mod input;
 mod json;
@@ -132,7 +131,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Runs it.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, BoxError> {
     let properties = settings::properties(args)?;
-    let config = Config::check(&properties, Required::default())?;
+    let config = Config::check(&properties, connection::REQUIRED)?;
     let topic = settings::topic(args);
     let format = settings::format(args, &topic)?;
     let origin = settings::origin()?;

@@ -14,6 +14,7 @@ use franking::{
     middleware::origin::{Origin, OriginBuilder, OriginError},
     serializers::BytesSerializer,
 };
+use tracing::subscriber::{NoSubscriber, with_default};
 
 use super::{
     Args, Lines,
@@ -113,12 +114,13 @@ fn of(path: &Path, error: io::Error) -> String {
 /// Looks whether the cluster and the topic are there, before anything is read. A producer of its own asks, for it shall
 /// wait less long for an answer than the other one for room.
 pub(super) async fn reach(properties: &Properties, run: &Run) -> Result<(), BoxError> {
-    let asks: Producer<Bytes, Bytes> = Producer::builder()
+    let builder = Producer::<Bytes, Bytes>::builder()
         .properties(properties.clone())
         .property(MAX_BLOCK, PATIENCE.as_millis().to_string())
         .key_serializer(BytesSerializer)
-        .value_serializer(BytesSerializer)
-        .build()?;
+        .value_serializer(BytesSerializer);
+    // The other producer will warn of the same settings.
+    let asks = with_default(NoSubscriber::new(), || builder.build())?;
     tokio::select! {
         answer = asks.partitions_for(&run.topic) => match answer {
             Ok(_) => Ok(()),

@@ -8,7 +8,11 @@ use std::{
 use serde::Serialize;
 
 use super::{sending::Run, stop::Ended};
-use crate::terminal::{BAD, GOOD, HEADING};
+use crate::{
+    json,
+    terminal::{BAD, GOOD, HEADING},
+    text::escaped,
+};
 
 /// What became of everything. `accepted` is the sum of the three outcomes.
 #[derive(Debug, Serialize)]
@@ -67,7 +71,7 @@ impl Summary {
     pub(super) fn print(&self, json: bool) -> io::Result<()> {
         let mut out = anstream::stdout().lock();
         let printed = match json {
-            true => writeln!(out, "{}", serde_json::json!(self)),
+            true => json::write(&mut out, self).and_then(|()| writeln!(out)),
             false => self.table(&mut out),
         };
         match printed.and_then(|()| out.flush()) {
@@ -81,7 +85,10 @@ impl Summary {
         writeln!(
             out,
             "{HEADING}{} records to {} in {:.2} s, {:.0} delivered a second{HEADING:#}",
-            self.accepted, self.topic, self.seconds, self.records_per_s
+            self.accepted,
+            escaped(&self.topic),
+            self.seconds,
+            self.records_per_s
         )?;
         writeln!(out, "  {GOOD}delivered{GOOD:#}      {:>12}", self.delivered)?;
         for (name, count, means) in [
@@ -95,7 +102,7 @@ impl Summary {
             }
         }
         for (code, count) in &self.failures {
-            writeln!(out, "  {count} failed with {code}")?;
+            writeln!(out, "  {count} failed with {}", escaped(code))?;
         }
         let why = match self.ended {
             Ended::Input => return Ok(()),

@@ -18,7 +18,7 @@ use indicatif::ProgressBar;
 use serde_json::json;
 
 use super::line::BadLine;
-use crate::terminal::BAD;
+use crate::{json, terminal::BAD, text::escaped};
 
 /// So many errors are told as they come; who wants all of them has a report.
 const TOLD: u64 = 20;
@@ -160,7 +160,7 @@ impl Tally {
 impl Errors {
     fn report(&mut self, line: serde_json::Value) {
         if let Some(report) = &mut self.report
-            && let Err(error) = writeln!(report, "{line}")
+            && let Err(error) = json::line(&line).and_then(|line| writeln!(report, "{line}"))
         {
             self.report_failed.get_or_insert(error);
             self.report = None;
@@ -175,7 +175,7 @@ impl Errors {
         self.progress.suspend(|| {
             let mut err = anstream::stderr().lock();
             // Nobody is left to be told if this fails.
-            let _ = writeln!(err, "{BAD}line {line}{BAD:#}: {what}");
+            let _ = writeln!(err, "{BAD}line {line}{BAD:#}: {}", escaped(what));
             if self.told == TOLD {
                 let _ = writeln!(
                     err,

@@ -262,6 +262,10 @@ impl<T: Send + 'static> Client<T> {
         self.handle.fatal()
     }
 
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
     /// Sends without lingering, and waits until librdkafka holds no record; `true` if so.
     ///
     /// Blocks. A record counts until its report was given by `poll`, so another thread has to poll meanwhile.
@@ -282,6 +286,23 @@ impl<T: Send + 'static> Client<T> {
     /// How many records have no report yet.
     pub(crate) fn in_flight(&self) -> usize {
         self.lock().live()
+    }
+
+    /// Whether a broker is connected, logged in and all. Does not wait. If none is, librdkafka connects to one.
+    pub(crate) fn is_connected(&self) -> bool {
+        let mut metadata = ptr::null();
+        // SAFETY: the instance is alive as long as `self`; the result goes to a valid place. No topic handle is for those
+        // that librdkafka knows already.
+        let code = unsafe {
+            sys::rd_kafka_metadata(self.handle.raw(), 0, ptr::null_mut(), &mut metadata, 0)
+        };
+        if !metadata.is_null() {
+            // SAFETY: it is valid, ours, and used for the last time.
+            unsafe { rd::rd_kafka_metadata_destroy(metadata) };
+        }
+        // No time to wait is enough to find out: a question to a connected broker times out, and where there is none, the
+        // answer is another.
+        code == 0 || code == TIMED_OUT
     }
 
     /// How many partitions the topic has, asked from a broker. Blocks.
@@ -405,6 +426,9 @@ impl<T: Send + 'static> Client<T> {
 
 /// `RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART`.
 const UNKNOWN_TOPIC: i32 = 3;
+
+/// `RD_KAFKA_RESP_ERR__TIMED_OUT`.
+const TIMED_OUT: i32 = -185;
 
 type Value = rd::rd_kafka_vu_s__bindgen_ty_1;
 

@@ -1,4 +1,4 @@
-//! What librdkafka tells: delivery reports, errors, log lines and statistics.
+//! What librdkafka tells: delivery reports, errors, log lines and statistics; and what it asks, tokens.
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int};
@@ -36,6 +36,8 @@ pub(crate) enum Event<'a, T> {
     },
     /// Statistics in JSON.
     Stats(&'a str),
+    /// OAUTHBEARER needs a token: `Client::set_token` or `Client::token_failed` is to be called soon.
+    TokenWanted,
 }
 
 /// Whether the record is in the topic.
@@ -241,6 +243,7 @@ pub(super) fn give<T>(
             let stats = unsafe { text(rd::rd_kafka_event_stats(raw)) };
             on(Event::Stats(&stats));
         }
+        rd::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH => on(Event::TokenWanted),
         // No other type was asked for.
         _ => {}
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rdkafka_sys as rd;
 
+use super::certificates::verify;
+use super::openssl::keep_until_exit;
 use super::partitioner::{Chooser, choose};
 use super::sys;
 
@@ -45,6 +47,7 @@ impl Handle {
         properties: &[(String, String)],
         chooser: Option<&Chooser<T>>,
     ) -> Result<Self, NewError> {
+        keep_until_exit();
         let mut conf = Conf::new(properties)?;
         if let Some(chooser) = chooser {
             conf.partition_with(chooser)?;
@@ -102,6 +105,38 @@ impl Handle {
         // SAFETY: the instance is valid, and `text` has room for the size that is given.
         let code = unsafe { sys::rd_kafka_fatal_error(self.raw(), text.as_mut_ptr(), TEXT) };
         (code != 0).then(|| (code, text.read()))
+    }
+
+    /// The texts are C strings without a NUL inside; `extensions` are names, each followed by its value.
+    pub(super) fn set_token(
+        &self,
+        token: &CStr,
+        lifetime_ms: i64,
+        principal: &CStr,
+        extensions: &[CString],
+    ) -> Result<(), String> {
+        let mut extensions: Vec<_> = extensions.iter().map(|text| text.as_ptr()).collect();
+        let mut text = Text::new();
+        // SAFETY: the instance is valid; all texts are C strings that outlive the call, which copies them; the array has as
+        // many as is said, and `text` room for the size that is given.
+        let code = unsafe {
+            sys::rd_kafka_oauthbearer_set_token(
+                self.raw(),
+                token.as_ptr(),
+                lifetime_ms,
+                principal.as_ptr(),
+                extensions.as_mut_ptr(),
+                extensions.len(),
+                text.as_mut_ptr(),
+                TEXT,
+            )
+        };
+        (code == 0).then_some(()).ok_or_else(|| text.read())
+    }
+
+    pub(super) fn token_failed(&self, reason: &CStr) {
+        // SAFETY: the instance is valid, and the reason a C string that is copied.
+        unsafe { sys::rd_kafka_oauthbearer_set_token_failure(self.raw(), reason.as_ptr()) };
     }
 
     pub(super) fn flush(&self, timeout: Duration) -> bool {
@@ -181,12 +216,18 @@ impl Conf {
                 });
             }
         }
+        if conf.get(c"enable.ssl.certificate.verification") == "true" {
+            // SAFETY: the configuration is ours and valid, and the callback a function. It is refused by a build without
+            // TLS, which is no matter.
+            unsafe { rd::rd_kafka_conf_set_ssl_cert_verify_cb(conf.0.as_ptr(), Some(verify)) };
+        }
         // Last, so that no property can take them back.
         conf.set("log.queue", "true")?;
         let events = rd::RD_KAFKA_EVENT_DR
             | rd::RD_KAFKA_EVENT_ERROR
             | rd::RD_KAFKA_EVENT_LOG
-            | rd::RD_KAFKA_EVENT_STATS;
+            | rd::RD_KAFKA_EVENT_STATS
+            | rd::RD_KAFKA_EVENT_OAUTHBEARER_TOKEN_REFRESH;
         // SAFETY: the configuration is ours and valid.
         unsafe { rd::rd_kafka_conf_set_events(conf.0.as_ptr(), events) };
         Ok(conf)

@@ -9,6 +9,9 @@
 //!   report, or until librdkafka's threads are gone.
 //! - **Header lists** ([`headers`]) belong to the record inside librdkafka until the report detaches them.
 //! - **A partitioner** of the user's ([`partitioner`]) lives as long as librdkafka, and is called with no lock held.
+//! - **A certificate** that OpenSSL does not take is not taken ([`certificates`]): the callback only says why.
+//! - **OpenSSL's state** outlives `main` ([`openssl`]), as librdkafka's threads may.
+//! - **Tokens** ([`token`]) are copied by librdkafka, and hold no character that it would quote in a message.
 //! - **Codes** that librdkafka passes on from a broker may be any number, and its enums are Rust enums in
 //!   `rdkafka-sys`. [`sys`] declares the functions that give one again, with `i32`.
 //! - **Order of destruction** is the order of [`Client`]'s fields: topics, librdkafka, the partitioner, slots.
@@ -16,6 +19,7 @@
 // Calling a C library is what this module is for. The rest of the workspace denies `unsafe_code`.
 #![allow(unsafe_code)]
 
+mod certificates;
 mod client;
 mod codes;
 #[cfg(feature = "rdkafka")]
@@ -23,15 +27,18 @@ mod consumed;
 mod events;
 mod handle;
 mod headers;
+mod openssl;
 mod partitioner;
 mod pool;
 mod slots;
 mod sys;
+mod token;
 mod topics;
 
 #[cfg(test)]
 mod tests;
 
+pub(super) use certificates::number as refused_certificate;
 pub(super) use client::{Client, Orphan, Rejected};
 pub(super) use codes::{error_name, error_text};
 #[cfg(feature = "rdkafka")]

@@ -72,6 +72,21 @@ unsafe extern "C" {
         timeout_ms: c_int,
     ) -> i32;
 
+    pub(super) fn rd_kafka_oauthbearer_set_token(
+        rk: *mut rd::rd_kafka_t,
+        token: *const c_char,
+        lifetime_ms: i64,
+        principal: *const c_char,
+        extensions: *mut *const c_char,
+        extension_size: usize,
+        text: *mut c_char,
+        size: usize,
+    ) -> i32;
+    pub(super) fn rd_kafka_oauthbearer_set_token_failure(
+        rk: *mut rd::rd_kafka_t,
+        reason: *const c_char,
+    ) -> i32;
+
     pub(super) fn rd_kafka_event_error(event: *mut rd::rd_kafka_event_t) -> i32;
     pub(super) fn rd_kafka_event_message_array(
         event: *mut rd::rd_kafka_event_t,

@@ -179,6 +179,7 @@ fn statistics_and_logs_and_errors_are_events() {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !(stats && logs && errors) && Instant::now() < deadline {
         client.poll(Duration::from_millis(100), |event| match event {
+            Event::TokenWanted => unreachable!("no mechanism has tokens here"),
             Event::Stats(json) => stats |= json.starts_with('{') && json.contains("\"msg_cnt\""),
             Event::Log {
                 level,

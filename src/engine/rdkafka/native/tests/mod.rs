@@ -8,6 +8,9 @@ mod delivery;
 mod ending;
 mod failure;
 mod round_trip;
+// librdkafka has tokens where it has OpenSSL.
+#[cfg(any(feature = "tls", feature = "tls-vendored"))]
+mod token;
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString, c_char, c_int};
