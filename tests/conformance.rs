@@ -13,7 +13,7 @@ use franking::middleware::origin::Origin;
 use franking::testing::conformance::{Fixture, Lever, check};
 use franking::testing::{Answer, Scripted, block_on, send};
 use franking::{Code, DefaultStack, Failure, Parts, Produce, Record, Room, Topic, Totals};
-use support::{Cluster, Mock, Stored, read, topic, topic_name};
+use support::{Cluster, Mock, STAYS, Stored, read, topic, topic_name};
 use tower_layer::{Identity, Layer};
 
 /// Brokers that a fixture can stop.
@@ -96,14 +96,6 @@ impl Broker for Cluster {
     fn resume(&self) {
         self.thaw(1);
     }
-}
-
-/// A broker that stays a member of its cluster however long a clause freezes it.
-///
-/// With a shorter session its controller fences it for a moment when it goes on. Until it is a member again, no topic
-/// can be made, and a client that asks then where the controller is hears that there is none and does not ask again.
-fn kafka() -> Cluster {
-    Cluster::start(1, &[("broker.session.timeout.ms", "60000")])
 }
 
 /// A stack on the engine on librdkafka.
@@ -258,12 +250,16 @@ fn the_default_stack_keeps_the_promises_on_the_mock_cluster() {
 
 #[test]
 fn the_engine_keeps_the_promises_on_a_real_kafka() {
-    check(&mut OnLibrdkafka::new(kafka(), Identity::new())).assert();
+    check(&mut OnLibrdkafka::new(
+        Cluster::start(1, &[STAYS]),
+        Identity::new(),
+    ))
+    .assert();
 }
 
 #[test]
 fn the_default_stack_keeps_the_promises_on_a_real_kafka() {
-    check(&mut OnLibrdkafka::new(kafka(), stack())).assert();
+    check(&mut OnLibrdkafka::new(Cluster::start(1, &[STAYS]), stack())).assert();
 }
 
 // === the scripted engine ===

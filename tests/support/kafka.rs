@@ -9,6 +9,14 @@ use std::sync::{Mutex, OnceLock};
 
 use super::Proxy;
 
+/// For a broker that is alone and is not restarted: it stays a member of its cluster however long it, or the machine,
+/// stands still.
+///
+/// With a shorter session its controller fences it for a moment when it goes on. Until it is a member again, no topic
+/// can be made, and a client that asks then where the controller is hears that there is none and does not ask again.
+/// Who is killed would have to wait for the end of the session to come back.
+pub const STAYS: (&str, &str) = ("broker.session.timeout.ms", "60000");
+
 /// Bootstrap servers of the Kafka that all tests of this process share.
 ///
 /// That is `KAFKA_BOOTSTRAP` if it is set, else a single broker that starts with
@@ -18,7 +26,7 @@ pub fn kafka() -> &'static str {
     static SHARED: OnceLock<Result<String, String>> = OnceLock::new();
     let shared = SHARED.get_or_init(|| match std::env::var("KAFKA_BOOTSTRAP") {
         Ok(bootstrap) if !bootstrap.is_empty() => Ok(bootstrap),
-        _ => try_start(1, &[], &[], None, vec![]).map(|cluster| {
+        _ => try_start(1, &[STAYS], &[], None, vec![]).map(|cluster| {
             // Statics are never dropped; the script's watcher stops this cluster.
             let cluster = std::mem::ManuallyDrop::new(cluster);
             cluster.bootstrap.clone()

@@ -25,7 +25,7 @@ pub use count::{Counter, Counts};
 pub use fake::{FakeBroker, Produced};
 pub use full::{Full, bytes_builder, stack};
 pub use java::java;
-pub use kafka::{Cluster, kafka};
+pub use kafka::{Cluster, STAYS, kafka};
 pub use log::Log;
 pub use mock::{Mock, RDKafkaApiKey as Api, RDKafkaRespErr as Answer};
 pub use producers::{builder, eventually, in_time, record, runs_out, sources};
