@@ -9,8 +9,8 @@ use std::sync::{Mutex, OnceLock};
 
 use super::Proxy;
 
-/// For a broker that is alone and is not restarted: it stays a member of its cluster however long it, or the machine,
-/// stands still.
+/// For a broker that is alone and is not restarted: it stays a member of its cluster if it, or the machine, stands still
+/// for up to a minute.
 ///
 /// With a shorter session its controller fences it for a moment when it goes on. Until it is a member again, no topic
 /// can be made, and a client that asks then where the controller is hears that there is none and does not ask again.
