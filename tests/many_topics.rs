@@ -171,9 +171,13 @@ fn run(name: &str, bootstrap: &str, topics: &[Topic], records: u64) -> Duration 
                 let (producer, outcomes, topics) =
                     (producer.clone(), Arc::clone(&outcomes), Arc::clone(&topics));
                 tokio::spawn(async move {
-                    for id in (task..records).step_by(TASKS as usize) {
-                        // Each task comes through all topics, beginning at another one.
-                        let topic = ((id / TASKS + task * 17) % topics.len() as u64) as usize;
+                    let count = topics.len() as u64;
+                    for n in 0..records / TASKS {
+                        // Each task comes through all topics, beginning at another one. The records of a topic have
+                        // neighbouring numbers, so that to hear of them costs as much as if there were one topic.
+                        let topic = (n + task * 17) % count;
+                        let id = topic * (records / count) + n / count * TASKS + task;
+                        let topic = topic as usize;
                         let mut value = vec![b'v'; 100];
                         value[..8].copy_from_slice(&id.to_be_bytes());
                         let record = ProducerRecord::new(topics[topic].clone())
@@ -209,21 +213,36 @@ fn run(name: &str, bootstrap: &str, topics: &[Topic], records: u64) -> Duration 
 
 #[test]
 fn no_record_among_many_topics_is_lost() {
-    let (topics, records, brokers) = match long() {
-        true => (1_000, 1_000_000, 3),
-        false => (100, 100_000, 1),
+    let (topics, records, brokers, rounds) = match long() {
+        true => (1_000, TASKS * 1_000 * 16, 3, 3),
+        false => (100, TASKS * 100 * 16, 1, 1),
     };
     let cluster = Cluster::start(brokers, &[]);
     let bootstrap = cluster.bootstrap();
-    let many = make_topics(bootstrap, topics);
-    let one = make_topics(bootstrap, 1);
-    let alone = run("one topic", bootstrap, &one, records);
-    let among = run(&format!("{topics} topics"), bootstrap, &many, records);
-    let ratio = among.as_secs_f64() / alone.as_secs_f64();
+    // All of them before the first record: a broker that makes topics does little else.
+    let many: Vec<_> = (0..rounds)
+        .map(|_| make_topics(bootstrap, topics))
+        .collect();
+    let one: Vec<_> = (0..rounds).map(|_| make_topics(bootstrap, 1)).collect();
+    if long() {
+        // Counts for neither: a cluster's first records cost half as much again.
+        run("to begin", bootstrap, &make_topics(bootstrap, 1), records);
+    }
+    let (mut alone, mut among) = (vec![], vec![]);
+    for (many, one) in many.iter().zip(&one) {
+        among.push(run(&format!("{topics} topics"), bootstrap, many, records));
+        alone.push(run("one topic", bootstrap, one, records));
+    }
+    let ratio = median(among).as_secs_f64() / median(alone).as_secs_f64();
     println!(
-        "row 21, {records} records over {topics} topics of {PARTITIONS} partitions on {brokers} brokers cost {ratio:.2} of what they cost in one"
+        "row 21, {records} records over {topics} topics of {PARTITIONS} partitions on {brokers} brokers cost {ratio:.2} of what they cost in one, medians of {rounds}"
     );
-    // The aim is 2. Measured are 1.8 to 2.1 as this is built for tests, where both cost more, and 2.3 optimized: see
-    // docs/guarantees.md. A machine that does much else adds a tenth; of a second's worth of processor time it says little.
+    // The aim is 2. Measured are 1.7 to 2.4, see docs/guarantees.md. A machine that does much else adds a tenth; of a
+    // second's worth of processor time it says little.
     assert!(!long() || ratio <= 3.0, "{ratio:.2}");
+}
+
+fn median(mut costs: Vec<Duration>) -> Duration {
+    costs.sort();
+    costs[costs.len() / 2]
 }
