@@ -80,12 +80,28 @@ impl Headers {
 
     /// As [`set`](Self::set), for a name that was checked and encoded once: what layers stamp with. It cannot fail, and
     /// costs a look at the headers that are there and two copies.
+    #[inline]
     pub fn stamp(&mut self, name: &HeaderName, value: &[u8]) {
+        self.stamp_name(name);
+        put(&mut self.wire, Some(value));
+    }
+
+    /// As [`stamp`](Self::stamp), for a value of this length that is written where it stays: `write` gets zeros.
+    ///
+    /// To copy what was written byte by byte a moment ago holds the processor up: 6 ns for a `traceparent`.
+    #[inline]
+    pub fn stamp_with(&mut self, name: &HeaderName, len: usize, write: impl FnOnce(&mut [u8])) {
+        self.stamp_name(name);
+        put_len(&mut self.wire, len);
+        write(self.wire.extend_with_zeros(len));
+    }
+
+    #[inline]
+    fn stamp_name(&mut self, name: &HeaderName) {
         if self.seen & name.mark != 0 {
             self.remove(name.as_str());
         }
         self.wire.extend(&name.encoded);
-        put(&mut self.wire, Some(value));
         self.count += 1;
         self.seen |= name.mark;
         self.initials |= name.initial;
@@ -355,13 +371,23 @@ const ODD: u32 = 1;
 /// A name or a value behind its length, which is a zigzag varint; -1 says null.
 #[inline]
 fn put(wire: &mut Wire, bytes: Option<&[u8]>) {
-    let mut zigzag = bytes.map_or(1, |bytes| (bytes.len() as u64) << 1);
+    match bytes {
+        Some(bytes) => {
+            put_len(wire, bytes.len());
+            wire.extend(bytes);
+        }
+        None => wire.push(1),
+    }
+}
+
+#[inline]
+fn put_len(wire: &mut Wire, len: usize) {
+    let mut zigzag = (len as u64) << 1;
     while zigzag >= 0x80 {
         wire.push(zigzag as u8 | 0x80);
         zigzag >>= 7;
     }
     wire.push(zigzag as u8);
-    wire.extend(bytes.unwrap_or_default());
 }
 
 /// Reads such a length, and gives the index behind it.
@@ -552,7 +578,7 @@ mod tests {
         /// Against a plain list of pairs.
         #[test]
         fn behaves_like_a_list(ops in proptest::collection::vec(
-            (0..5u8, "[a-c]", proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200))), 0..40)
+            (0..6u8, "[a-c]", proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200))), 0..40)
         ) {
             let mut headers = Headers::new();
             let mut model: Vec<(String, Option<Vec<u8>>)> = Vec::new();
@@ -567,9 +593,16 @@ mod tests {
                         model.retain(|(n, _)| *n != name);
                         model.push((name, value));
                     }
-                    2 => {
+                    2 | 5 => {
                         let value = value.unwrap_or_default();
-                        headers.stamp(&HeaderName::new(&name).unwrap(), &value);
+                        let checked = HeaderName::new(&name).unwrap();
+                        match op {
+                            2 => headers.stamp(&checked, &value),
+                            _ => headers.stamp_with(&checked, value.len(), |zeros| {
+                                assert!(zeros.iter().all(|byte| *byte == 0));
+                                zeros.copy_from_slice(&value);
+                            }),
+                        }
                         model.retain(|(n, _)| *n != name);
                         model.push((name, Some(value)));
                     }

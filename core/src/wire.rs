@@ -24,6 +24,21 @@ impl Wire {
         }
     }
 
+    /// So many zeros, to be written to.
+    #[inline]
+    pub(crate) fn extend_with_zeros(&mut self, len: usize) -> &mut [u8] {
+        // Of a known size, so that it is a few moves and no call.
+        const BLOCK: [u8; 64] = [0; 64];
+        let before = self.len();
+        let fits = self.spilled.is_none() && len <= BLOCK.len();
+        if fits && self.inline.try_extend_from_slice(&BLOCK).is_ok() {
+            self.inline.truncate(before + len);
+        } else {
+            self.extend(&vec![0; len]);
+        }
+        &mut self[before..]
+    }
+
     #[inline]
     pub(crate) fn push(&mut self, byte: u8) {
         if self.spilled.is_some() || self.inline.try_push(byte).is_err() {

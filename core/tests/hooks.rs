@@ -44,13 +44,19 @@ const PLACED: Placed = Placed {
 fn innermost_first() {
     let heard = Log::default();
     let mut record = Record::new("t");
-    for name in ["outer", "middle", "inner"] {
+    for name in ["outer", "second", "middle", "fourth", "inner"] {
         hook(&heard, name, &mut record);
     }
     send(&mut Scripted::new(), record).unwrap();
     assert_eq!(
         log(&heard),
-        ["inner: Some(0)", "middle: Some(0)", "outer: Some(0)"]
+        [
+            "inner: Some(0)",
+            "fourth: Some(0)",
+            "middle: Some(0)",
+            "second: Some(0)",
+            "outer: Some(0)"
+        ]
     );
 }
 

@@ -150,18 +150,22 @@ impl Audit {
 
     fn stamp(&self, record: &mut Parts, number: Option<u64>) {
         let forwarded = record.history.as_ref().is_some_and(|h| h.is_forwarded());
-        let mut buffer = [0; 20];
+        let headers = &mut record.headers;
         match (number, &self.at_instance) {
             (Some(number), Some(instance)) if forwarded || self.instance_on_all => {
-                let mut text = decimal(number, &mut buffer).to_vec();
-                text.extend_from_slice(instance.as_bytes());
-                record.headers.stamp(&self.sequence, &text);
+                let digits = digits(number);
+                headers.stamp_with(&self.sequence, digits + instance.len(), |text| {
+                    let (decimal, behind) = text.split_at_mut(digits);
+                    write_decimal(number, decimal);
+                    behind.copy_from_slice(instance.as_bytes());
+                });
             }
             (Some(number), _) if !forwarded => {
-                let text = decimal(number, &mut buffer);
-                record.headers.stamp(&self.sequence, text);
+                headers.stamp_with(&self.sequence, digits(number), |text| {
+                    write_decimal(number, text);
+                });
             }
-            _ => drop(record.headers.remove(self.sequence.as_str())),
+            _ => drop(headers.remove(self.sequence.as_str())),
         }
     }
 
@@ -177,16 +181,16 @@ impl Audit {
     }
 }
 
-fn decimal(number: u64, buffer: &mut [u8; 20]) -> &[u8] {
+fn digits(number: u64) -> usize {
+    1 + number.checked_ilog10().unwrap_or(0) as usize
+}
+
+/// Fills it up with so many digits, from the last one on.
+fn write_decimal(number: u64, text: &mut [u8]) {
     let mut left = number;
-    let mut at = buffer.len();
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (left % 10) as u8;
+    for byte in text.iter_mut().rev() {
+        *byte = b'0' + (left % 10) as u8;
         left /= 10;
-        if left == 0 {
-            return &buffer[at..];
-        }
     }
 }
 
@@ -197,7 +201,9 @@ mod tests {
     #[test]
     fn numbers_are_written_in_decimal() {
         for number in [0, 7, 10, 184_467, u64::MAX] {
-            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+            let mut text = vec![0; digits(number)];
+            write_decimal(number, &mut text);
+            assert_eq!(text, number.to_string().as_bytes());
         }
     }
 

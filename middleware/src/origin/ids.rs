@@ -24,15 +24,16 @@ impl Ids {
         }
     }
 
-    /// An id of this millisecond.
-    pub(super) fn next(&mut self, millis: u64) -> [u8; 36] {
+    /// An id of this millisecond: what it is used for is done before the next one is made, for a copy would wait until
+    /// that is written.
+    #[inline]
+    pub(super) fn next<T>(&mut self, millis: u64, used: impl FnOnce(&[u8; 36]) -> T) -> T {
         if millis != self.millis {
             self.draw(millis);
         }
-        let id = self.text;
-        // Behind the copy: in front of it, that would wait until this byte is written.
+        let done = used(&self.text);
         count_up(&mut self.text);
-        id
+        done
     }
 
     /// Also when the clock went back: then the ids do not grow, but they stay unique.
@@ -68,7 +69,9 @@ mod tests {
         let mut ids = Ids::new();
         let mut last = Uuid::nil();
         for millis in [5, 5, 5, 6, 6, 1_700_000_000_000, 1_700_000_000_000] {
-            let text = String::from_utf8(ids.next(millis).to_vec()).unwrap();
+            let text = ids
+                .next(millis, |id| String::from_utf8(id.to_vec()))
+                .unwrap();
             let id = Uuid::try_parse(&text).unwrap();
             assert_eq!(text, id.to_string());
             assert_eq!(id.get_version_num(), 7);
@@ -85,7 +88,7 @@ mod tests {
         let mut ids = Ids::new();
         let mut seen = std::collections::HashSet::new();
         for millis in [7, 7, 6, 7, 6, 7, 7] {
-            assert!(seen.insert(ids.next(millis)));
+            assert!(seen.insert(ids.next(millis, |id| *id)));
         }
     }
 

@@ -81,7 +81,7 @@
 //! - It leaves no hook and needs no runtime.
 //!
 //! # Cost
-//! For a new record no allocation: the headers lie in the record's own memory. 41 ns over an engine that does nothing,
+//! For a new record no allocation: the headers lie in the record's own memory. 36 ns over an engine that does nothing,
 //! 20 of them for the clock, which is read once a record for all layers (`Uuid::now_v7` alone takes 90). A record whose
 //! own headers begin with none of the letters of a reserved name costs no more.
 //!
@@ -327,11 +327,15 @@ impl Interceptor for Origin {
         let mut known = self.known(record)?;
         let now = record.wall();
         record.timestamp.get_or_insert(now);
-        let id = match known.as_ref().and_then(|known| known.id) {
-            Some(id) => id,
-            None => IDS.with_borrow_mut(|ids| ids.next(now as u64)),
-        };
-        self.stamp(&mut record.headers, known.as_deref_mut(), &id);
+        let headers = &mut record.headers;
+        match known.as_ref().and_then(|known| known.id) {
+            Some(id) => self.stamp(headers, known.as_deref_mut(), &id),
+            None => IDS.with_borrow_mut(|ids| {
+                ids.next(now as u64, |id| {
+                    self.stamp(headers, known.as_deref_mut(), id);
+                });
+            }),
+        }
         Ok(())
     }
 }

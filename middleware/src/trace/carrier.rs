@@ -79,7 +79,7 @@ impl Carrier {
         match self {
             Self::W3c { parent, state } => {
                 remove_variants(headers);
-                headers.stamp(parent, &w3c::encode(context));
+                headers.stamp_with(parent, w3c::LEN, |text| w3c::encode(context, text));
                 let members = context.trace_state();
                 if members.into_iter().next().is_some() {
                     headers.stamp(state, members.header().as_bytes());

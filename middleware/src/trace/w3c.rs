@@ -4,14 +4,17 @@ use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceId};
 
 use crate::provenance::{LONGEST, TraceContext};
 
-/// `00-{trace id}-{span id}-{flags}`.
-pub(super) fn encode(context: &SpanContext) -> [u8; 55] {
-    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+/// How long what [`encode`] writes is.
+pub(super) const LEN: usize = 55;
+
+/// `00-{trace id}-{span id}-{flags}`, in the place of as many bytes.
+#[inline]
+pub(super) fn encode(context: &SpanContext, text: &mut [u8]) {
+    text.copy_from_slice(b"00-00000000000000000000000000000000-0000000000000000-00");
     digits(&mut text[3..35], context.trace_id().to_bytes());
     digits(&mut text[36..52], context.span_id().to_bytes());
     // The other flags are not of this version, so they must be 0.
     text[54] += u8::from(context.is_sampled());
-    text
 }
 
 fn digits<const N: usize>(text: &mut [u8], bytes: [u8; N]) {
@@ -103,7 +106,8 @@ mod tests {
                 false,
                 TraceState::default(),
             );
-            let text = encode(&context);
+            let mut text = [0; LEN];
+            encode(&context, &mut text);
             let expected = format!("00-{trace:032x}-{span:016x}-{:02x}", u8::from(sampled));
             prop_assert_eq!(std::str::from_utf8(&text).unwrap(), expected);
             let read = (context.trace_id(), context.span_id(), context.trace_flags());
