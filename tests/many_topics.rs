@@ -21,9 +21,10 @@ const TASKS: u64 = 64;
 const PARTITIONS: i32 = 3;
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What a producer for so many partitions is told: room for a batch of each, and time to fill it. The defaults cost more,
-/// see docs/guarantees.md.
-const SETTINGS: [(&str, &str); 2] = [("buffer.memory", "268435456"), ("linger.ms", "50")];
+/// What a producer for so many partitions is told: room for a batch of each, and time to fill it. Its broker comes round to
+/// each of 1,000 partitions once in a second or two, so with a shorter `linger.ms` records are acknowledged no sooner, and
+/// librdkafka's threads are woken for nothing: see docs/guarantees.md, also for what the defaults cost.
+const SETTINGS: [(&str, &str); 2] = [("buffer.memory", "268435456"), ("linger.ms", "2000")];
 
 /// The whole of it, with `FRANKING_LONG=1`.
 fn long() -> bool {
@@ -237,9 +238,8 @@ fn no_record_among_many_topics_is_lost() {
     println!(
         "row 21, {records} records over {topics} topics of {PARTITIONS} partitions on {brokers} brokers cost {ratio:.2} of what they cost in one, medians of {rounds}"
     );
-    // The aim is 2. Measured are 1.7 to 2.4, see docs/guarantees.md. A machine that does much else adds a tenth; of a
-    // second's worth of processor time it says little.
-    assert!(!long() || ratio <= 3.0, "{ratio:.2}");
+    // The aim. Of a second's worth of processor time the short form says little.
+    assert!(!long() || ratio <= 2.0, "{ratio:.2}");
 }
 
 fn median(mut costs: Vec<Duration>) -> Duration {
