@@ -78,14 +78,34 @@ async fn happens(what: &str) -> Told {
             trial.broker.topic_answers(29);
             fails(&trial, plain()).await
         }
-        "the topic's name is not valid for the broker" => {
+        "the topic's name is not valid for the broker: those that wait" => {
             let trial = Trial::new(&[]);
-            trial.broker.topic_answers(17);
-            fails(&trial, plain()).await
+            // No leader as yet: it waits for what the broker says next.
+            trial.broker.topic_answers(5);
+            let waits = fails(&trial, plain());
+            tokio::join!(waits, async { trial.broker.topic_answers(17) }).0
         }
-        "the topic's name is too long" => {
+        "the topic's name is not valid for the broker: later ones" => {
+            // As a topic that does not exist.
+            let settings = [("max.block.ms", "0")];
+            let trial = Trial::waiting(Duration::from_secs(2), &settings);
+            trial.broker.topic_answers(5);
+            let first = trial.producer.enqueue(plain()).await.unwrap();
+            trial.broker.topic_answers(17);
+            let error = first.await.unwrap_err();
+            assert_eq!(error.code().name(), "INVALID_RECORD");
+            trial.heard();
+            trial.broker.topic_answers(17);
+            let found = trial.send(plain()).await;
+            assert!(found.result.is_ok(), "{:?}", found.result);
+            found.told(false)
+        }
+        "the topic's name is too long, or has other signs than Kafka's" => {
             let trial = Trial::warm(&[]).await;
-            fails(&trial, record(&"t".repeat(250), "v")).await
+            let long = fails(&trial, record(&"t".repeat(250), "v")).await;
+            let signs = fails(&trial, record("a topic", "v")).await;
+            assert_eq!(long, signs);
+            signs
         }
         "one record of the batch is not valid: it, and the others" => {
             let [first, second, third] = batch_of_three(&[1]).await;

@@ -199,6 +199,13 @@ pub(super) fn larger_than_request(parts: &Parts, limit: usize) -> Failure {
         .setting("max.request.size")
 }
 
+/// A record for a topic that cannot be.
+pub(super) fn illegal_topic() -> Failure {
+    Failure::new(Code::InvalidRecord)
+        .detail("the topic's name is not 1 to 249 letters, digits, '.', '_' and '-', or it is '.' or '..'")
+        .advice("name another topic")
+}
+
 /// Refuses what librdkafka would misunderstand: it takes -1 for "no partition", and 0 for "no timestamp".
 pub(super) fn check(parts: &Parts) -> Result<(), Failure> {
     let invalid = |what: &'static str| Failure::new(Code::InvalidRecord).detail(what);

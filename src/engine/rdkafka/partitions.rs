@@ -58,6 +58,7 @@ fn partitions(shared: &Shared, topic: &str, timeout: Duration) -> Result<usize, 
         }
         match client.partitions(topic, left.min(slice)) {
             Ok(partitions) => return Ok(partitions),
+            Err(outcomes::codes::INVALID_ARG) => return Err(outcomes::illegal_topic()),
             // The brokers are not reached yet, or the topic is just being created.
             Err(code) if outcomes::may_pass(code) && !left.is_zero() => {
                 match code {

@@ -151,6 +151,9 @@ impl Shared {
         if outcomes::is_too_large(code) {
             return outcomes::larger_than_request(parts, self.max_request_size);
         }
+        if !parts.topic.is_legal() {
+            return outcomes::illegal_topic();
+        }
         outcomes::failure(code)
     }
 

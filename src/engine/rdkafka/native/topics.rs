@@ -8,14 +8,12 @@ use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
 use std::sync::{PoisonError, RwLock};
 
+use franking_core::Topic as Name;
 use rdkafka_sys as rd;
 
 use super::codes::INVALID_ARG;
 use super::handle::Handle;
 use super::sys;
-
-/// The longest name that Kafka allows.
-const LONGEST: usize = 249;
 
 /// A handle that lives as long as its [`Topics`].
 #[derive(Clone, Copy)]
@@ -64,7 +62,9 @@ impl Topics {
                 owner: PhantomData,
             });
         }
-        if name.is_empty() || name.len() > LONGEST {
+        // A broker says of such a name that it is not valid, but librdkafka tells that to its first records only, and the
+        // later ones that there is no such topic yet: those would be sent again and again.
+        if !Name::from(name.to_owned()).is_legal() {
             return Err(INVALID_ARG);
         }
         let text = CString::new(name).map_err(|_| INVALID_ARG)?;

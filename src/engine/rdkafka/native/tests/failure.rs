@@ -16,12 +16,14 @@ fn a_rejected_record_comes_back_whole() {
     reports(&client, 1);
 
     let long = "x".repeat(250);
-    let cases: [(&str, i32, usize, &str, &str); 7] = [
+    let cases: [(&str, i32, usize, &str, &str); 9] = [
         ("t", 0, 5000, "h", "MSG_SIZE_TOO_LARGE"),
         ("t", 2, 10, "h", "_UNKNOWN_PARTITION"),
         ("", 0, 10, "h", "_INVALID_ARG"),
         ("a\0b", 0, 10, "h", "_INVALID_ARG"),
         (&long, 0, 10, "h", "_INVALID_ARG"),
+        ("a b", 0, 10, "h", "_INVALID_ARG"),
+        ("..", 0, 10, "h", "_INVALID_ARG"),
         ("t", 0, 10, "a\0b", "_INVALID_ARG"),
         ("t", -7, 10, "h", "_UNKNOWN_PARTITION"),
     ];
