@@ -174,6 +174,10 @@ impl fmt::Debug for Slots {
 pub(crate) struct Promise(SlotRef);
 
 impl Promise {
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.0.chunk[self.0.index]
+    }
+
     /// Whether nobody listens any more, so that the answer need not be made.
     pub(crate) fn is_abandoned(&self) -> bool {
         matches!(*self.0.lock(), State::Abandoned)
@@ -218,7 +222,7 @@ enum State {
 }
 
 #[derive(Default)]
-struct Slot(Mutex<State>);
+pub(crate) struct Slot(Mutex<State>);
 
 struct SlotRef {
     chunk: Arc<[Slot]>,

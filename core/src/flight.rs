@@ -1,10 +1,10 @@
 //! What travels with a record beside its parts, and how it is unwound.
 
-use std::{sync::Arc, time::Instant};
+use std::{ptr, sync::Arc, time::Instant};
 
 use crate::{
     Code, Delivery, Failed, Failure, History, Hook, Outcome, Parts, Persistence, Placed, Record,
-    RecordMetadata, Recover, SendError, Snapshot, View,
+    RecordMetadata, Recover, SendError, Snapshot, Topic, View,
     delivery::{Promise, Slots},
     guard::guarded,
     room::{Fate, Permit},
@@ -82,6 +82,20 @@ impl Flight {
         self.promise(slots)
     }
 
+    /// Says where the memory is that settling this record will take, beside its own, and how much. The sender used it last:
+    /// an engine that asks the processor for it a record ahead does not wait for it.
+    pub fn memory(&self, mut ask: impl FnMut(*const u8, usize)) {
+        for frame in self.frames.iter() {
+            if let Frame::Hook(hook) = frame {
+                ask(ptr::from_ref(&**hook).cast(), size_of_val(&**hook));
+            }
+        }
+        if let Some(promise) = &self.promise {
+            let slot = promise.slot();
+            ask(ptr::from_ref(slot).cast(), size_of_val(slot));
+        }
+    }
+
     /// How often the record was handed to an engine.
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -106,12 +120,16 @@ impl Flight {
     pub(crate) fn deliver(
         &mut self,
         placed: Placed,
-        view: &View<'_>,
+        mut record: impl Snapshot,
         at: Instant,
     ) -> Option<Permit> {
-        self.unwind_delivered(placed, view, at);
+        self.unwind_delivered(placed, &record.view(), at);
         if let Some(promise) = self.promise.take() {
-            promise.resolve_with(|| Ok(metadata(placed, view)));
+            promise.resolve_with(|| {
+                let mut metadata = metadata(placed, &record.view());
+                metadata.topic = record.take_topic();
+                Ok(metadata)
+            });
         }
         self.permit.take()
     }
@@ -122,17 +140,19 @@ impl Flight {
     pub(crate) fn deliver_here(
         &mut self,
         placed: Placed,
-        view: &View<'_>,
+        parts: &mut Parts,
         at: Instant,
     ) -> Option<RecordMetadata> {
         if self.promise.is_some() || self.permit.is_some() {
-            if let Some(permit) = self.deliver(placed, view, at) {
+            if let Some(permit) = self.deliver(placed, std::mem::take(parts), at) {
                 permit.settle(Fate::Delivered);
             }
             return None;
         }
-        self.unwind_delivered(placed, view, at);
-        Some(metadata(placed, view))
+        self.unwind_delivered(placed, &parts.view(), at);
+        let mut metadata = metadata(placed, &parts.view());
+        metadata.topic = parts.take_topic();
+        Some(metadata)
     }
 
     // Inline, as `deliver_here`, so that the view is made where the outcome lies, and not copied there.
@@ -245,7 +265,8 @@ impl Drop for Flight {
 
 fn metadata(placed: Placed, view: &View<'_>) -> RecordMetadata {
     RecordMetadata {
-        topic: view.topic.clone(),
+        // Taken from the record once nothing looks at that any more.
+        topic: Topic::default(),
         partition: placed.partition,
         offset: placed.offset,
         timestamp: placed.timestamp.or(view.timestamp),

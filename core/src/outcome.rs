@@ -114,4 +114,10 @@ pub trait Snapshot {
 
     /// Turns it back into the record that was sent, without its hooks.
     fn into_record(self) -> Record;
+
+    /// Its topic, for the [`RecordMetadata`](crate::RecordMetadata): the last that anybody wants of it. Who owns one gives
+    /// it away, since a count of references that the sender raises and the engine's thread lowers costs both 50 to 100 ns.
+    fn take_topic(&mut self) -> Topic {
+        self.view().topic.clone()
+    }
 }

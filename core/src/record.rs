@@ -117,6 +117,10 @@ impl Snapshot for Parts {
     fn into_record(self) -> Record {
         Record::from(self)
     }
+
+    fn take_topic(&mut self) -> Topic {
+        std::mem::take(&mut self.topic)
+    }
 }
 
 /// A serialized record on its way through the stack: the request type of the tower services.
@@ -211,7 +215,7 @@ impl Record {
     pub fn deliver(mut self, placed: Placed, at: Instant) -> Delivery {
         let Carried { parts, flight } = &mut *self.0;
         flight.attempts += 1;
-        match flight.deliver_here(placed, &parts.view(), at) {
+        match flight.deliver_here(placed, parts, at) {
             Some(metadata) => Delivery::ready(Ok(metadata)),
             // The record had a caller already (a recoverer sent it again); that one was told.
             None => Delivery::detached(),
@@ -284,6 +288,10 @@ impl Snapshot for Record {
 
     fn into_record(self) -> Record {
         self
+    }
+
+    fn take_topic(&mut self) -> Topic {
+        self.0.parts.take_topic()
     }
 }
 

@@ -222,7 +222,7 @@ fn a_batch_gives_its_room_back_at_its_end() {
         let mut flight = parts.take_flight();
         drop(flight.depart(&mut Slots::default()));
         room.reservation().admit(&mut flight, 500).unwrap();
-        acks.delivered(flight, PLACED, &parts.view());
+        acks.delivered(&mut flight, PLACED, parts);
     }
     assert_eq!((room.used(), room.outstanding()), (1500, 3));
     drop(acks);

@@ -16,7 +16,7 @@ use std::{
 
 use franking_core::{
     Acks, Code, Failure, Flight, Flushed, Parts, Persistence, Placed, Record, Reservation, Room,
-    Slots, Snapshot,
+    Slots,
     testing::{Scripted, block_on},
 };
 use proptest::prelude::*;
@@ -119,7 +119,7 @@ struct Outstanding {
     number: usize,
 }
 
-fn settle(room: &Arc<Room>, flight: Flight, ok: bool) {
+fn settle(room: &Arc<Room>, mut flight: Flight, ok: bool) {
     let mut acks = Acks::new(room, Instant::now());
     let placed = Placed {
         partition: 0,
@@ -127,7 +127,7 @@ fn settle(room: &Arc<Room>, flight: Flight, ok: bool) {
         timestamp: None,
     };
     match ok {
-        true => acks.delivered(flight, placed, &Parts::default().view()),
+        true => acks.delivered(&mut flight, placed, Parts::default()),
         false => {
             let failure = Failure::new(Code::TimedOut).with_persistence(Persistence::Unknown);
             acks.failed(flight, failure, Parts::default());
@@ -356,13 +356,13 @@ fn what_is_said_last_comes_in_until_the_end_and_is_in_no_total() {
         let mut flight = Flight::default();
         way.admit(&mut flight, 10).map(|()| flight)
     };
-    let settle = |flight| {
+    let settle = |mut flight: Flight| {
         let placed = Placed {
             partition: 0,
             offset: None,
             timestamp: None,
         };
-        Acks::new(&room, Instant::now()).delivered(flight, placed, &Parts::default().view());
+        Acks::new(&room, Instant::now()).delivered(&mut flight, placed, Parts::default());
     };
     // As any other, as long as others come in.
     settle(admit(&mut plain).unwrap());
@@ -439,13 +439,13 @@ fn a_flush_is_woken_once_and_at_its_end() {
 fn a_flush_waits_for_those_before_it_and_no_others() {
     let room = Room::new(CAPACITY);
     let mut way_in = room.reservation();
-    let [one, two] = [1, 1].map(|bytes| admitted(&mut way_in, bytes));
+    let [mut one, two] = [1, 1].map(|bytes| admitted(&mut way_in, bytes));
     let mut flush = Box::pin(room.flushed());
     let mut is_over = || {
         let mut context = Context::from_waker(Waker::noop());
         flush.as_mut().poll(&mut context).is_ready()
     };
-    let [later, last] = [1, 1].map(|bytes| admitted(&mut way_in, bytes));
+    let [mut later, last] = [1, 1].map(|bytes| admitted(&mut way_in, bytes));
     let placed = Placed {
         partition: 0,
         offset: None,
@@ -453,8 +453,8 @@ fn a_flush_waits_for_those_before_it_and_no_others() {
     };
     // In one batch with one from before.
     let mut acks = Acks::new(&room, Instant::now());
-    acks.delivered(one, placed, &Parts::default().view());
-    acks.delivered(later, placed, &Parts::default().view());
+    acks.delivered(&mut one, placed, Parts::default());
+    acks.delivered(&mut later, placed, Parts::default());
     drop(acks);
     assert!(!is_over());
     assert_eq!(room.outstanding(), 2);

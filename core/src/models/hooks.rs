@@ -63,7 +63,7 @@ impl Service<Record> for Delivers {
         let admitted = self.0.reservation.admit(&mut flight, 100);
         let mut acks = Acks::new(&room, Instant::now());
         match admitted {
-            Ok(()) => acks.delivered(flight, super::PLACED, &record.view()),
+            Ok(()) => acks.delivered(&mut flight, super::PLACED, record),
             Err(failure) => acks.failed(flight, failure, record),
         }
         drop(acks);

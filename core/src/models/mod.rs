@@ -125,8 +125,8 @@ struct InFlight {
 }
 
 impl InFlight {
-    fn deliver(self, room: &Arc<Room>) {
-        Acks::new(room, Instant::now()).delivered(self.flight, PLACED, &self.record.view());
+    fn deliver(mut self, room: &Arc<Room>) {
+        Acks::new(room, Instant::now()).delivered(&mut self.flight, PLACED, self.record);
     }
 
     fn fail(self, room: &Arc<Room>, failure: Failure) {

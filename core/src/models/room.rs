@@ -219,8 +219,8 @@ fn a_batch_may_hold_records_from_both_sides_of_a_flush() {
             let (room, log) = (Arc::clone(&room), log.clone());
             move || {
                 let mut acks = Acks::new(&room, Instant::now());
-                for in_flight in [before, after] {
-                    acks.delivered(in_flight.flight, super::PLACED, &in_flight.record.view());
+                for mut in_flight in [before, after] {
+                    acks.delivered(&mut in_flight.flight, super::PLACED, in_flight.record);
                     log.note("acknowledged");
                 }
             }

@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc, time::Instant};
 
 use super::{Closing, Fate, Room, ledger::Returned};
-use crate::{Failure, Flight, Placed, Share, Snapshot, View};
+use crate::{Failure, Flight, Placed, Share, Snapshot};
 
 /// A record's room, from its acceptance to its final outcome.
 pub(crate) struct Permit {
@@ -67,8 +67,8 @@ impl<'r> Acks<'r> {
         }
     }
 
-    /// Settles a record as delivered.
-    pub fn delivered(&mut self, mut flight: Flight, placed: Placed, record: &View<'_>) {
+    /// Settles a record as delivered. What is left of `flight` is empty.
+    pub fn delivered(&mut self, flight: &mut Flight, placed: Placed, record: impl Snapshot) {
         let permit = flight.deliver(placed, record, self.at);
         self.take_back(permit, Fate::Delivered);
     }

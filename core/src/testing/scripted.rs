@@ -12,7 +12,7 @@ use tower_service::Service;
 
 use crate::{
     Acks, Code, Delivery, Failure, Flight, Parts, Persistence, Placed, Record, RecordMetadata,
-    Reservation, Room, SendError, Slots, Snapshot, Topic, Totals,
+    Reservation, Room, SendError, Slots, Topic, Totals,
 };
 
 /// What a record costs beside its payload, as engines charge their bookkeeping.
@@ -359,7 +359,7 @@ impl Engine {
             };
             let Queued {
                 parts,
-                flight,
+                mut flight,
                 kind,
                 ..
             } = queued;
@@ -371,7 +371,7 @@ impl Engine {
                         offset: offset.filter(|_| said),
                         timestamp: None,
                     };
-                    acks.delivered(flight, placed, &parts.view());
+                    acks.delivered(&mut flight, placed, parts);
                 }
                 Kind::Fail(failure) | Kind::RefuseAtOnce(failure) => {
                     acks.failed(flight, failure, parts);

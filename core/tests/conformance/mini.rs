@@ -13,8 +13,7 @@ use std::{
 
 use franking_core::{
     Acks, Code, Delivery, Failure, Flight, Headers, Parts, Persistence, Placed, Record,
-    RecordMetadata, Reservation, Room, SendError, SendResult, Slots, Snapshot, Topic, Totals,
-    hooks_panicked,
+    RecordMetadata, Reservation, Room, SendError, SendResult, Slots, Topic, Totals, hooks_panicked,
     testing::conformance::{Fixture, Lever},
 };
 use tower_service::Service;
@@ -226,7 +225,7 @@ impl Shared {
     fn settle(
         &self,
         acks: &mut Acks<'_>,
-        flight: Flight,
+        mut flight: Flight,
         mut parts: Parts,
         answer: Answer,
         id: usize,
@@ -238,7 +237,7 @@ impl Shared {
                     offset: (!self.has(Flaw::ReordersStored)).then_some(id as i64),
                     timestamp: None,
                 };
-                acks.delivered(flight, placed, &parts.view());
+                acks.delivered(&mut flight, placed, parts);
             }
             Answer::Fail => {
                 if self.has(Flaw::LosesHeaders) {

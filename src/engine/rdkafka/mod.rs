@@ -7,6 +7,8 @@
 //! - **Payloads** are not copied: key and value stay in the record's slot until its report.
 //! - **Headers** are handed over in lists that are recycled by shape. librdkafka allocates once a header and frees on
 //!   another thread, which is most of what headers cost; recycled lists halve it.
+//! - **Memory** is asked for a record ahead (`native/prefetch.rs`): of a large backlog nothing is in the caches, and to wait for
+//!   it took a quarter of what a record cost.
 //! - **Reports** come as events, in arrays, to one thread (`franking-rdkafka`), which unwinds hooks and owns the closing.
 //! - **Outcomes** are told by librdkafka's message status, not by the code alone: see [`outcomes`].
 //! - **Refusals** of the brokers (certificates, passwords, tokens) fail records within seconds, where librdkafka waits:
@@ -16,6 +18,7 @@
 
 use std::{
     fmt,
+    mem::take,
     sync::{Arc, RwLock, mpsc},
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -29,7 +32,7 @@ use tower_service::Service;
 
 use self::{
     ending::{Hurry, Lifeline},
-    native::{Client, HeaderList, NewError, Rejected},
+    native::{Client, HeaderList, NewError},
     secrets::Secrets,
     worker::Shared,
 };
@@ -208,6 +211,39 @@ impl RdkafkaEngine {
         self.reservation = self.shared.room.reservation();
     }
 
+    /// Gives the record to librdkafka. If that does not take it, record and flight are as they were, and this is the code, or
+    /// none if the engine is closed.
+    fn produce(&self, record: &mut Record, flight: &mut Flight) -> Result<(), Option<i32>> {
+        let client = self.shared.client();
+        let Some(client) = &*client else {
+            return Err(None);
+        };
+        let topic = client.topic(&record.topic).map_err(Some)?;
+        let in_flight = InFlight {
+            topic: take(&mut record.topic),
+            partition: record.partition,
+            timestamp: record.timestamp,
+            flight: take(flight),
+        };
+        let (key, value) = (record.key.take(), record.value.take());
+        let produced = client.produce(
+            topic,
+            record.partition.unwrap_or(-1),
+            record.timestamp,
+            key,
+            value,
+            &record.headers,
+            in_flight,
+        );
+        produced.map_err(|rejected| {
+            record.topic = rejected.user.topic;
+            record.key = rejected.key;
+            record.value = rejected.value;
+            *flight = rejected.user.flight;
+            Some(rejected.code)
+        })
+    }
+
     /// Settles a record that librdkafka did not take. No lock is held here: hooks run.
     fn reject(&self, failure: Failure, record: Record, flight: Flight) {
         Acks::new(&self.shared.room, Instant::now()).failed(flight, failure, record);
@@ -273,47 +309,13 @@ impl Service<Record> for RdkafkaEngine {
             return delivery;
         }
 
-        let in_flight = InFlight {
-            topic: record.topic.clone(),
-            partition: record.partition,
-            timestamp: record.timestamp,
-            flight,
-        };
-        let (key, value) = (record.key.take(), record.value.take());
-        let rejected = {
-            let client = self.shared.client();
-            match &*client {
-                Some(client) => client
-                    .produce(
-                        &record.topic,
-                        record.partition.unwrap_or(-1),
-                        record.timestamp,
-                        key,
-                        value,
-                        record.headers.iter(),
-                        in_flight,
-                    )
-                    .map_err(|rejected| (Some(rejected.code), rejected)),
-                None => Err((
-                    None,
-                    Rejected {
-                        code: 0,
-                        key,
-                        value,
-                        user: in_flight,
-                    },
-                )),
-            }
-        };
-        // Here, with no lock held: hooks run.
-        if let Err((code, rejected)) = rejected {
-            record.key = rejected.key;
-            record.value = rejected.value;
+        if let Err(code) = self.produce(&mut record, &mut flight) {
+            // No lock is held: hooks run.
             let failure = match code {
                 Some(code) => self.shared.rejected(code, &record),
                 None => super::closed(),
             };
-            self.reject(failure, record, rejected.user.flight);
+            self.reject(failure, record, flight);
         }
         delivery
     }
@@ -321,11 +323,11 @@ impl Service<Record> for RdkafkaEngine {
 
 /// A record with its report, as hooks and recoverers see it.
 struct Reported<'r> {
-    topic: &'r Topic,
+    topic: &'r mut Topic,
     partition: Option<i32>,
     timestamp: Option<i64>,
-    key: Option<bytes::Bytes>,
-    value: Option<bytes::Bytes>,
+    key: &'r mut Option<bytes::Bytes>,
+    value: &'r mut Option<bytes::Bytes>,
     headers: &'r HeaderList,
 }
 
@@ -342,11 +344,11 @@ impl Snapshot for Reported<'_> {
     }
 
     fn into_record(self) -> Record {
-        let mut record = Record::new(self.topic);
+        let mut record = Record::new(take(self.topic));
         record.partition = self.partition;
         record.timestamp = self.timestamp;
-        record.key = self.key;
-        record.value = self.value;
+        record.key = self.key.take();
+        record.value = self.value.take();
         let mut index = 0;
         while let Some((name, value)) = self.headers.header(index) {
             // Names were checked when they came in.
@@ -354,6 +356,10 @@ impl Snapshot for Reported<'_> {
             index += 1;
         }
         record
+    }
+
+    fn take_topic(&mut self) -> Topic {
+        take(self.topic)
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::{
     cell::Cell,
     io,
+    mem::take,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
@@ -14,9 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use franking_core::{
-    Acks, Code, Escaped, Failure, Parts, Persistence, Placed, Room, Snapshot, Totals,
-};
+use franking_core::{Acks, Code, Escaped, Failure, Parts, Persistence, Placed, Room, Totals};
 use tracing::{debug, error, info, warn};
 
 use super::{
@@ -24,7 +23,7 @@ use super::{
     ClientCell, InFlight, Reported, Statistics,
     door::Door,
     ending::Hurry,
-    native::{Client, Event, Orphan, Reports, Status, error_name},
+    native::{Client, Event, Orphan, Reports, Slot, Status, error_name, prefetch_at},
     outcomes::{self, NEVER_ACKNOWLEDGED, Offsets, codes},
     secrets::Secrets,
     tokens::Wishes,
@@ -249,23 +248,32 @@ impl Shared {
         let mut now = Instant::now();
         let mut acks = Acks::new(&self.room, now);
         let mut settled = 0;
-        while let Some(report) = reports.next() {
+        while let Some(mut report) = reports.next() {
+            if let Some(next) = reports.next_user() {
+                next.flight.memory(prefetch_at);
+            }
+            let Some(Slot {
+                key, value, user, ..
+            }) = report.place.slot.as_mut()
+            else {
+                continue;
+            };
             let InFlight {
                 topic,
                 partition,
                 timestamp,
                 flight,
-            } = report.user;
+            } = user;
             let record = Reported {
-                topic: &topic,
-                partition,
-                timestamp,
-                key: report.key,
-                value: report.value,
+                topic,
+                partition: *partition,
+                timestamp: *timestamp,
+                key,
+                value,
                 headers: &report.headers,
             };
             if report.code == 0 && !self.acks_none && report.offset == NEVER_ACKNOWLEDGED {
-                acks.failed(flight, outcomes::never_acknowledged(), record);
+                acks.failed(take(flight), outcomes::never_acknowledged(), record);
             } else if report.code == 0 {
                 let placed = Placed {
                     partition: report.partition,
@@ -276,13 +284,12 @@ impl Shared {
                     },
                     timestamp: report.timestamp,
                 };
-                acks.delivered(flight, placed, &record.view());
-                drop(record);
+                acks.delivered(flight, placed, record);
             } else {
                 let failure = self.failed(report.code, report.status);
-                acks.failed(flight, failure, record);
+                acks.failed(take(flight), failure, record);
             }
-            reports.recycle(report.headers);
+            reports.recycle(report);
 
             settled += 1;
             if settled % TIMED_TOGETHER == 0 {
@@ -298,19 +305,19 @@ impl Shared {
     }
 
     /// Settles what librdkafka never reported.
-    fn on_orphan(&self, orphan: Orphan<InFlight>) {
+    fn on_orphan(&self, mut orphan: Orphan<InFlight>) {
         let InFlight {
             topic,
             partition,
             timestamp,
             flight,
-        } = orphan.user;
+        } = &mut orphan.user;
         let record = Reported {
-            topic: &topic,
-            partition,
-            timestamp,
-            key: orphan.key,
-            value: orphan.value,
+            topic,
+            partition: *partition,
+            timestamp: *timestamp,
+            key: &mut orphan.key,
+            value: &mut orphan.value,
             headers: &orphan.headers,
         };
         let failure = match orphan.report {
@@ -322,7 +329,7 @@ impl Shared {
                 .with_persistence(Persistence::Unknown)
                 .detail("the producer ended before the record was acknowledged"),
         };
-        Acks::new(&self.room, Instant::now()).failed(flight, failure, record);
+        Acks::new(&self.room, Instant::now()).failed(take(flight), failure, record);
     }
 }
 

@@ -1,15 +1,14 @@
 //! The producer.
 
 use std::ffi::c_void;
-use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
+use std::{iter, ptr};
 
 use bytes::Bytes;
-use franking_core::Partitioner;
+use franking_core::{Headers, Partitioner};
 use rdkafka_sys as rd;
 
-use super::codes::INVALID_ARG;
 use super::events::{self, Event, Scratch, Status};
 use super::handle::{Handle, NewError, millis};
 use super::headers::HeaderList;
@@ -17,7 +16,7 @@ use super::partitioner::{Chooser, See};
 use super::pool::HeaderPool;
 use super::slots::{Slab, Slot};
 use super::sys;
-use super::topics::Topics;
+use super::topics::{Topic, Topics};
 
 /// How long [`Client::close`] waits for the reports of what it purged.
 const CLOSING: Duration = Duration::from_secs(2);
@@ -97,6 +96,11 @@ impl<T: Send + 'static> Client<T> {
         })
     }
 
+    /// The topic of this name, for [`produce`](Self::produce), or the code of the error.
+    pub(crate) fn topic(&self, name: &str) -> Result<Topic<'_>, i32> {
+        self.topics.get(&self.handle, name)
+    }
+
     /// Hands the record to librdkafka without copying the payload: key and value live in the slot until the report,
     /// which may come before this returns.
     ///
@@ -106,35 +110,22 @@ impl<T: Send + 'static> Client<T> {
         clippy::too_many_arguments,
         reason = "one call site, and a record's parts have no common type below it"
     )]
-    pub(crate) fn produce<'h>(
+    pub(crate) fn produce(
         &self,
-        topic: &str,
+        topic: Topic<'_>,
         partition: i32,
         timestamp: Option<i64>,
         key: Option<Bytes>,
         value: Option<Bytes>,
-        headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)> + Clone,
+        headers: &Headers,
         user: T,
     ) -> Result<(), Rejected<T>> {
-        let topic = match self.topics.get(&self.handle, topic) {
-            Ok(topic) => topic,
-            Err(code) => {
-                return Err(Rejected {
-                    code,
-                    key,
-                    value,
-                    user,
-                });
-            }
-        };
-        let Ok(list) = self.pool.take(headers) else {
-            return Err(Rejected {
-                code: INVALID_ARG,
-                key,
-                value,
-                user,
-            });
-        };
+        assert!(
+            ptr::eq(topic.owner, &self.topics),
+            "a topic of another client"
+        );
+        let list = self.pool.take(headers);
+        let raw_list = list.as_ptr();
 
         // The memory that these point to does not move with its `Bytes`.
         let (key_mem, value_mem) = (mem(key.as_ref()), mem(value.as_ref()));
@@ -182,7 +173,7 @@ impl<T: Send + 'static> Client<T> {
                 Value { i64_: timestamp },
             );
         }
-        if let Some(raw) = list.as_ptr() {
+        if let Some(raw) = raw_list {
             arguments.push(
                 rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,
                 Value {
@@ -204,7 +195,6 @@ impl<T: Send + 'static> Client<T> {
         };
         if error.is_null() {
             // The record may have been reported by now: its slot and its list may belong to somebody else.
-            list.release();
             return Ok(());
         }
         // SAFETY: the error is valid and ours, and used for the last time by the second call.
@@ -213,16 +203,31 @@ impl<T: Send + 'static> Client<T> {
             rd::rd_kafka_error_destroy(error);
             code
         };
-        self.pool.put(&mut vec![list]);
-        match self.lock().take(id) {
+        let slot = {
+            let mut slots = self.lock();
+            slots.take(id).and_then(|mut place| {
+                let slot = place.slot.take();
+                slots.keep(iter::once(place));
+                slot
+            })
+        };
+        match slot {
             Some(Slot {
-                key, value, user, ..
-            }) => Err(Rejected {
-                code,
                 key,
                 value,
                 user,
-            }),
+                headers,
+            }) => {
+                // SAFETY: the call failed.
+                let list = unsafe { HeaderList::reclaim(headers) };
+                self.pool.put(&mut vec![list]);
+                Err(Rejected {
+                    code,
+                    key,
+                    value,
+                    user,
+                })
+            }
             // Not seen: librdkafka does not report what it rejects. If it did, the report has been given already.
             None => Ok(()),
         }
@@ -307,7 +312,7 @@ impl<T: Send + 'static> Client<T> {
 
     /// How many partitions the topic has, asked from a broker. Blocks.
     pub(crate) fn partitions(&self, topic: &str, timeout: Duration) -> Result<usize, i32> {
-        let topic = self.topics.get(&self.handle, topic)?;
+        let topic = self.topic(topic)?;
         let mut metadata = ptr::null();
         // SAFETY: the instance and the topic handle are alive as long as `self`; the result goes to a valid place.
         let code = unsafe {
@@ -356,12 +361,15 @@ impl<T: Send + 'static> Client<T> {
         while self.in_flight() > 0 && Instant::now() < deadline {
             let told = self.poll(Duration::from_millis(50), |event| {
                 if let Event::Reports(reports) = event {
-                    orphans.extend(reports.map(|report| Orphan {
-                        key: report.key,
-                        value: report.value,
-                        user: report.user,
-                        headers: report.headers,
-                        report: Some((report.code, report.status)),
+                    orphans.extend(reports.filter_map(|mut report| {
+                        let slot = report.place.slot.take()?;
+                        Some(Orphan {
+                            key: slot.key,
+                            value: slot.value,
+                            user: slot.user,
+                            headers: report.headers,
+                            report: Some((report.code, report.status)),
+                        })
                     }));
                 }
             });
@@ -393,7 +401,7 @@ impl<T: Send + 'static> Client<T> {
         held = slots.into_live().collect();
         let lists: Vec<_> = held
             .iter()
-            .map(|slot: &Slot<T>| match slot.headers {
+            .map(|slot: &Slot<T>| match &slot.headers {
                 // SAFETY: the slot is live, so its message had no report, and librdkafka is destroyed only below.
                 Some(lent) => unsafe { HeaderList::copy_of(lent) },
                 None => HeaderList::EMPTY,

@@ -5,18 +5,21 @@ use std::ffi::{CStr, c_char, c_int};
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
-use bytes::Bytes;
 use rdkafka_sys as rd;
 
 use super::codes;
 use super::handle::RawEvent;
 use super::headers::HeaderList;
 use super::pool::HeaderPool;
-use super::slots::{Slab, Slot, SlotId};
+use super::prefetch::prefetch;
+use super::slots::{Place, Slab, SlotId};
 use super::sys::{self, Message};
 
 /// Reports whose slots are taken under one lock. Few enough that sending threads hardly wait for it.
 const AT_ONCE: usize = 256;
+
+/// So many reports before its own a slot's memory is asked for. Memory takes 120 ns to come, and a report 300 to handle.
+const AHEAD: usize = 2;
 
 /// One event of `Client::poll`.
 pub(crate) enum Event<'a, T> {
@@ -52,11 +55,9 @@ pub(crate) enum Status {
 }
 
 /// One record's report.
-#[derive(Debug)]
 pub(crate) struct Report<T> {
-    pub(crate) user: T,
-    pub(crate) key: Option<Bytes>,
-    pub(crate) value: Option<Bytes>,
+    /// With the record's slot in it until somebody takes that.
+    pub(crate) place: Place<T>,
     pub(crate) headers: HeaderList,
     /// 0 is success. Brokers may send codes that nobody here knows.
     pub(crate) code: i32,
@@ -71,8 +72,8 @@ pub(crate) struct Report<T> {
 
 /// The reports of one event.
 ///
-/// Reports come out with no lock held. Their header lists go back to the client with [`Reports::recycle`]: that only
-/// notes them, and all of a batch are handed over under one lock. A list that is dropped instead is freed, which is
+/// Reports come out with no lock held. Their places and header lists go back to the client with [`Reports::recycle`]: that
+/// only notes them, and all of a batch are handed over under one lock. What is dropped instead is freed, which is
 /// right but slow. A list that outlives the event may be dropped at any time on any thread.
 pub(crate) struct Reports<'a, T> {
     cursor: &'a mut Cursor,
@@ -82,10 +83,22 @@ pub(crate) struct Reports<'a, T> {
 }
 
 impl<T> Reports<'_, T> {
-    /// Keeps a report's header list for later records. It must not be needed any more.
-    pub(crate) fn recycle(&mut self, list: HeaderList) {
-        if !list.is_empty() {
-            self.scratch.spent.push(list);
+    /// What the engine kept of the record whose report comes next, if it is known: its memory is here by now.
+    pub(crate) fn next_user(&self) -> Option<&T> {
+        let place = self.scratch.slots.get(self.cursor.next)?.as_ref()?;
+        Some(&place.slot.as_ref()?.user)
+    }
+
+    /// Keeps a report's memory for later records.
+    pub(crate) fn recycle(&mut self, report: Report<T>) {
+        let Report {
+            mut place, headers, ..
+        } = report;
+        // Here, with no lock held: what the slot still has is dropped.
+        place.slot = None;
+        self.scratch.emptied.push(place);
+        if !headers.is_empty() {
+            self.scratch.spent.push(headers);
         }
     }
 
@@ -100,6 +113,7 @@ impl<T> Reports<'_, T> {
         cursor.next = 0;
         self.scratch.slots.clear();
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.keep(self.scratch.emptied.drain(..));
         for &message in &cursor.messages[..count] {
             // SAFETY: the event gave the message and is alive.
             let opaque = unsafe { (*message).opaque };
@@ -116,12 +130,23 @@ impl<T> Iterator for Reports<'_, T> {
 
     fn next(&mut self) -> Option<Report<T>> {
         loop {
-            while let Some(slot) = self.scratch.slots.get_mut(self.cursor.next) {
-                let message = self.cursor.messages[self.cursor.next];
+            while self.cursor.next < self.scratch.slots.len() {
+                let now = self.cursor.next;
+                let message = self.cursor.messages[now];
                 self.cursor.next += 1;
-                if let Some(slot) = slot.take() {
+                let coming = &self.scratch.slots[self.cursor.next..];
+                if let Some(Some(later)) = coming.get(AHEAD) {
+                    prefetch(&**later);
+                }
+                let next = coming
+                    .first()
+                    .and_then(|place| place.as_ref()?.slot.as_ref());
+                if let Some(headers) = next.and_then(|next| next.headers.as_ref()) {
+                    headers.prefetch();
+                }
+                if let Some(place) = self.scratch.slots[now].take() {
                     // SAFETY: the event gave the message and is alive, and the slot was taken with its opaque value.
-                    return Some(unsafe { report(message, slot) });
+                    return Some(unsafe { report(message, place) });
                 }
             }
             if !self.refill() {
@@ -140,8 +165,9 @@ struct Cursor {
 
 /// Memory that one poll leaves to the next.
 pub(super) struct Scratch<T> {
-    slots: Vec<Option<Slot<T>>>,
+    slots: Vec<Option<Place<T>>>,
     spent: Vec<HeaderList>,
+    emptied: Vec<Place<T>>,
 }
 
 impl<T> Scratch<T> {
@@ -149,6 +175,7 @@ impl<T> Scratch<T> {
         Self {
             slots: Vec::new(),
             spent: Vec::new(),
+            emptied: Vec::new(),
         }
     }
 }
@@ -175,7 +202,10 @@ impl<T> Batch<'_, T> {
 
 impl<T> Drop for Batch<'_, T> {
     fn drop(&mut self) {
-        self.reports().for_each(drop);
+        let mut reports = self.reports();
+        while let Some(report) = reports.next() {
+            reports.recycle(report);
+        }
         self.scratch.slots.clear();
         self.pool.put(&mut self.scratch.spent);
     }
@@ -261,8 +291,8 @@ unsafe fn text<'a>(pointer: *const c_char) -> Cow<'a, str> {
 }
 
 /// # Safety
-/// `message` belongs to a live event, and `slot` is the slot of its record.
-unsafe fn report<T>(message: *const Message, slot: Slot<T>) -> Report<T> {
+/// `message` belongs to a live event, and `place` holds the slot of its record.
+unsafe fn report<T>(message: *const Message, mut place: Place<T>) -> Report<T> {
     let mut list = ptr::null_mut();
     let mut kind: c_int = 0;
     // SAFETY: the message is valid. Its public part is read by value, and no reference is kept over a call that may
@@ -277,15 +307,14 @@ unsafe fn report<T>(message: *const Message, slot: Slot<T>) -> Report<T> {
             sys::rd_kafka_message_detach_headers(message.cast_mut(), &mut list),
         )
     };
+    let lent = place.slot.as_mut().and_then(|slot| slot.headers.take());
     let headers = match NonNull::new(list) {
         // SAFETY: a detached list is valid and not the message's any more.
-        Some(list) if detached == 0 => unsafe { HeaderList::detached(list, slot.headers) },
+        Some(list) if detached == 0 => unsafe { HeaderList::detached(list, lent) },
         _ => HeaderList::EMPTY,
     };
     Report {
-        user: slot.user,
-        key: slot.key,
-        value: slot.value,
+        place,
         headers,
         code,
         // Not an enum here: a value that nobody knows is not known to be either.

@@ -25,7 +25,12 @@ pub(crate) struct NewError {
 /// Properties that would break what this module rests on, with the reason.
 ///
 /// One more is checked by its value: `delivery.report.only.error`.
-const REFUSED: [(&str, &str); 1] = [
+const REFUSED: [(&str, &str); 2] = [
+    // A header list that is used again must be as it was given.
+    (
+        "plugin.library.paths",
+        "would load code that may change what librdkafka holds",
+    ),
     // The one function pointer that librdkafka lets a text property set. It would call the text.
     ("ut_handle_ProduceResponse", "is for librdkafka's own tests"),
 ];

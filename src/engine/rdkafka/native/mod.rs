@@ -30,6 +30,7 @@ mod headers;
 mod openssl;
 mod partitioner;
 mod pool;
+mod prefetch;
 mod slots;
 mod sys;
 mod token;
@@ -39,7 +40,9 @@ mod topics;
 mod tests;
 
 pub(super) use certificates::number as refused_certificate;
-pub(super) use client::{Client, Orphan, Rejected};
+#[cfg(test)]
+use client::Rejected;
+pub(super) use client::{Client, Orphan};
 pub(super) use codes::{error_name, error_text};
 #[cfg(feature = "rdkafka")]
 pub(crate) use consumed::ConsumedHeaders;
@@ -48,3 +51,5 @@ use events::Report;
 pub(super) use events::{Event, Reports, Status};
 pub(super) use handle::NewError;
 pub(super) use headers::HeaderList;
+pub(super) use prefetch::prefetch_at;
+pub(super) use slots::Slot;

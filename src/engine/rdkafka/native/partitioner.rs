@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use franking_core::{HeadersView, Partitioner, Topic, View};
 use rdkafka_sys as rd;
 
-use super::headers::HeaderList;
+use super::headers::{Lent, Peeked};
 use super::slots::{Slab, SlotId};
 
 /// No topic has so many partitions. A negative answer would leave the record without a partition, and without an
@@ -33,23 +33,23 @@ impl<T> Chooser<T> {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let slot = slots.get(id)?;
         let (topic, timestamp) = (self.see)(&slot.user);
-        let (topic, key, value, lent) = (
+        let (topic, key, value, list) = (
             topic.clone(),
             slot.key.clone(),
             slot.value.clone(),
-            slot.headers,
+            slot.headers.as_ref().map(Lent::list),
         );
         // The partitioner is somebody else's code: no lock is held while it runs.
         drop(slots);
         // SAFETY: the message is alive, as the caller says, and with it the list.
-        let headers = unsafe { HeaderList::peek(lent) };
+        let headers = unsafe { Peeked::new(list) };
         let record = View {
             topic: &topic,
             partition: None,
             timestamp,
             key: key.as_deref(),
             value: value.as_deref(),
-            headers: HeadersView::Foreign(&*headers),
+            headers: HeadersView::Foreign(&headers),
         };
         let partition = self.partitioner.partition(&record, partitions);
         (0..partitions).contains(&partition).then_some(partition)

@@ -9,23 +9,24 @@ use std::ptr;
 use bytes::Bytes;
 
 use super::headers::Lent;
+use super::prefetch::prefetch;
 
 /// Entries of one chunk. Chunks are added and never moved, so growing costs the same small step at any size. They are
-/// kept until the client goes: the slab's size is that of the largest backlog there was.
+/// kept until the client goes, as are places: the slab's size is that of the largest backlog there was.
 const CHUNK: usize = 512;
 
 /// What is kept of one record.
-pub(super) struct Slot<T> {
-    pub(super) key: Option<Bytes>,
-    pub(super) value: Option<Bytes>,
-    pub(super) user: T,
+pub(crate) struct Slot<T> {
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) user: T,
     /// The record's header list, which librdkafka owns meanwhile.
     pub(super) headers: Option<Lent>,
 }
 
 /// The number of a live slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct SlotId(usize);
+pub(crate) struct SlotId(usize);
 
 impl SlotId {
     /// As librdkafka carries it. Never null, since null is what a message without an opaque value has.
@@ -38,16 +39,24 @@ impl SlotId {
     }
 }
 
-enum Entry<T> {
-    /// Free, with the next free entry.
-    Free(Option<usize>),
-    Live(Slot<T>),
+/// The memory of a slot, which is used again and again: a slot is written once, where it stays until its report, and passed
+/// on as a pointer. It is some 300 bytes, and each copy on the way costs as much as a small allocation.
+pub(crate) type Place<T> = Box<Home<T>>;
+
+/// A slot's memory with its number in the slab.
+pub(crate) struct Home<T> {
+    id: SlotId,
+    pub(crate) slot: Option<Slot<T>>,
 }
 
 /// All slots of a client.
 pub(super) struct Slab<T> {
-    chunks: Vec<Box<[Entry<T>]>>,
-    free: Option<usize>,
+    /// The place of each live slot, by its number.
+    chunks: Vec<Box<[Option<Place<T>>]>>,
+    /// Places without a slot, the one that was used last on top: its memory is warm.
+    spare: Vec<Place<T>>,
+    /// How many numbers were given to places.
+    numbered: usize,
     live: usize,
 }
 
@@ -55,46 +64,48 @@ impl<T> Slab<T> {
     pub(super) const fn new() -> Self {
         Self {
             chunks: Vec::new(),
-            free: None,
+            spare: Vec::new(),
+            numbered: 0,
             live: 0,
         }
     }
 
+    // What is written here may be cold, and is not read: the processor waits for what it reads. Place and entry are empty, so
+    // there is nothing to drop, and to look whether there is would be to read them.
     pub(super) fn insert(&mut self, slot: Slot<T>) -> SlotId {
-        let index = match self.free {
-            Some(index) => index,
+        let mut place = match self.spare.pop() {
+            Some(place) => place,
             None => self.grow(),
         };
-        let entry = &mut self.chunks[index / CHUNK][index % CHUNK];
-        if let Entry::Free(next) = *entry {
-            self.free = next;
-        }
-        *entry = Entry::Live(slot);
+        let id = place.id;
+        std::mem::forget(place.slot.replace(slot));
+        std::mem::forget(self.chunks[id.0 / CHUNK][id.0 % CHUNK].replace(place));
         self.live += 1;
-        SlotId(index)
+        if let Some(next) = self.spare.last() {
+            prefetch(&**next);
+        }
+        id
     }
 
-    /// Takes the slot out; `None` if it is not live.
-    pub(super) fn take(&mut self, id: SlotId) -> Option<Slot<T>> {
-        let entry = self.chunks.get_mut(id.0 / CHUNK)?.get_mut(id.0 % CHUNK)?;
-        if matches!(entry, Entry::Free(_)) {
-            return None;
-        }
-        let Entry::Live(slot) = std::mem::replace(entry, Entry::Free(self.free)) else {
-            return None;
-        };
-        // The one freed last is used next: its memory is warm.
-        self.free = Some(id.0);
+    /// Takes the slot out, with its place; `None` if it is not live.
+    pub(super) fn take(&mut self, id: SlotId) -> Option<Place<T>> {
+        let chunk = self.chunks.get_mut(id.0 / CHUNK)?;
+        let place = chunk.get_mut(id.0 % CHUNK)?.take()?;
         self.live -= 1;
-        Some(slot)
+        Some(place)
+    }
+
+    /// Keeps places for later slots. They are empty, so that nothing of a user's is dropped in here. A place that is dropped
+    /// instead takes its number with it.
+    pub(super) fn keep(&mut self, places: impl Iterator<Item = Place<T>>) {
+        self.spare
+            .extend(places.inspect(|place| debug_assert!(place.slot.is_none())));
     }
 
     /// Looks into the slot; `None` if it is not live.
     pub(super) fn get(&self, id: SlotId) -> Option<&Slot<T>> {
-        match self.chunks.get(id.0 / CHUNK)?.get(id.0 % CHUNK)? {
-            Entry::Live(slot) => Some(slot),
-            Entry::Free(_) => None,
-        }
+        let place = self.chunks.get(id.0 / CHUNK)?.get(id.0 % CHUNK)?.as_ref()?;
+        place.slot.as_ref()
     }
 
     pub(super) fn live(&self) -> usize {
@@ -106,23 +117,17 @@ impl<T> Slab<T> {
         self.chunks
             .into_iter()
             .flat_map(|chunk| chunk.into_vec())
-            .filter_map(|entry| match entry {
-                Entry::Live(slot) => Some(slot),
-                Entry::Free(_) => None,
-            })
+            .filter_map(|place| place?.slot)
     }
 
-    /// Adds a chunk and gives its first entry, which heads the free list now.
-    fn grow(&mut self) -> usize {
-        let first = self.chunks.len() * CHUNK;
-        let end = first + CHUNK;
-        self.chunks.push(
-            (first + 1..=end)
-                .map(|next| Entry::Free((next < end).then_some(next)))
-                .collect(),
-        );
-        self.free = Some(first);
-        first
+    /// A new place, and room for its number.
+    fn grow(&mut self) -> Place<T> {
+        if self.numbered.is_multiple_of(CHUNK) {
+            self.chunks.push((0..CHUNK).map(|_| None).collect());
+        }
+        let id = SlotId(self.numbered);
+        self.numbered += 1;
+        Box::new(Home { id, slot: None })
     }
 }
 
@@ -145,11 +150,14 @@ mod tests {
         let ids: Vec<_> = (0..3 * CHUNK).map(|user| slab.insert(slot(user))).collect();
         assert_eq!(slab.live(), 3 * CHUNK);
         for (user, id) in ids.iter().enumerate().step_by(2) {
-            assert_eq!(slab.take(*id).map(|slot| slot.user), Some(user));
+            let mut place = slab.take(*id).unwrap();
+            assert_eq!(place.slot.take().map(|slot| slot.user), Some(user));
+            slab.keep(std::iter::once(place));
             assert!(slab.take(*id).is_none());
         }
         let again = slab.insert(slot(7));
-        assert_eq!(slab.take(again).map(|slot| slot.user), Some(7));
+        let place = slab.take(again).unwrap();
+        assert_eq!(place.slot.map(|slot| slot.user), Some(7));
         assert_eq!(slab.chunks.len(), 3);
         let mut rest: Vec<_> = slab.into_live().map(|slot| slot.user).collect();
         rest.sort_unstable();

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 use std::ffi::CString;
-use std::marker::PhantomData;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ptr::{self, NonNull};
 use std::sync::{PoisonError, RwLock};
 
@@ -17,9 +17,9 @@ use super::sys;
 
 /// A handle that lives as long as its [`Topics`].
 #[derive(Clone, Copy)]
-pub(super) struct Topic<'t> {
+pub(crate) struct Topic<'t> {
     pub(super) raw: NonNull<rd::rd_kafka_topic_t>,
-    owner: PhantomData<&'t Topics>,
+    pub(super) owner: &'t Topics,
 }
 
 struct Owned(NonNull<rd::rd_kafka_topic_t>);
@@ -38,14 +38,45 @@ impl Drop for Owned {
 }
 
 /// The topic handles of one client.
-pub(super) struct Topics {
-    handles: RwLock<HashMap<Box<str>, Owned>>,
+pub(crate) struct Topics {
+    handles: RwLock<HashMap<Box<str>, Owned, BuildHasherDefault<Mix>>>,
+}
+
+/// A hash of eight bytes at a time, for each record: the standard library's takes 40 ns. Names come from the application,
+/// so nobody makes them collide.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn write(&mut self, mut bytes: &[u8]) {
+        while let Some((word, rest)) = bytes.split_first_chunk::<8>() {
+            self.write_u64(u64::from_le_bytes(*word));
+            bytes = rest;
+        }
+        let last = bytes
+            .iter()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte));
+        self.write_u64(last);
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        let product = u128::from(self.0 ^ word ^ 0x9E37_79B9_7F4A_7C15) * 0xD6E8_FEB8_6659_FD93;
+        self.0 = (product as u64) ^ ((product >> 64) as u64);
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.write_u64(u64::from(byte));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Topics {
     pub(super) fn new() -> Self {
         Self {
-            handles: RwLock::new(HashMap::new()),
+            handles: RwLock::new(HashMap::default()),
         }
     }
 
@@ -59,7 +90,7 @@ impl Topics {
         {
             return Ok(Topic {
                 raw: owned.0,
-                owner: PhantomData,
+                owner: self,
             });
         }
         // A broker says of such a name that it is not valid, but librdkafka tells that to its first records only, and the
@@ -72,7 +103,7 @@ impl Topics {
         if let Some(owned) = handles.get(name) {
             return Ok(Topic {
                 raw: owned.0,
-                owner: PhantomData,
+                owner: self,
             });
         }
         // SAFETY: librdkafka is alive while `handle` is, the name is a C string that it copies, and null asks for the
@@ -83,9 +114,6 @@ impl Topics {
             return Err(unsafe { sys::rd_kafka_last_error() });
         };
         handles.insert(name.into(), Owned(raw));
-        Ok(Topic {
-            raw,
-            owner: PhantomData,
-        })
+        Ok(Topic { raw, owner: self })
     }
 }

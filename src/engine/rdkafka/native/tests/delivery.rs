@@ -14,17 +14,17 @@ fn a_record_is_delivered_with_everything_it_had() {
             Bytes::from_static(b"key"),
             Bytes::from(user.as_bytes().to_vec()),
         );
-        client
-            .produce(
-                "t",
-                0,
-                Some(1_700_000_000_123),
-                Some(key),
-                Some(value),
-                headers.into_iter(),
-                user,
-            )
-            .unwrap();
+        produce(
+            &client,
+            "t",
+            0,
+            Some(1_700_000_000_123),
+            Some(key),
+            Some(value),
+            &super::headers(headers),
+            user,
+        )
+        .unwrap();
         assert_eq!(client.in_flight(), 1);
         let mut found = None;
         while found.is_none() {
@@ -35,7 +35,7 @@ fn a_record_is_delivered_with_everything_it_had() {
                 }
             });
         }
-        let report = found.unwrap();
+        let report = Told::of(&mut found.unwrap());
         assert_eq!((report.code, report.status), (0, Status::Persisted));
         assert_eq!(
             (report.partition, report.offset),
@@ -45,7 +45,7 @@ fn a_record_is_delivered_with_everything_it_had() {
         assert_eq!(report.user, user);
         assert_eq!(report.key.as_deref(), Some(&b"key"[..]));
         assert_eq!(report.value.as_deref(), Some(user.as_bytes()));
-        assert_eq!(report.headers.len(), 3);
+        assert_eq!(report.headers.iter().count(), 3);
         assert_eq!(report.headers.get(2), Some(("a", Some(&b""[..]))));
         assert_eq!(report.headers.get(3), None);
         assert!(report.headers.iter().eq(headers));
@@ -69,17 +69,17 @@ fn two_threads_produce_while_one_polls() {
                     let text = format!("{thread}:{number}");
                     let headers = [("id", Some(text.as_bytes())), ("none", None)];
                     let value = Bytes::from(text.clone());
-                    client
-                        .produce(
-                            "t",
-                            -1,
-                            None,
-                            None,
-                            Some(value),
-                            headers.into_iter(),
-                            thread * each + number,
-                        )
-                        .unwrap();
+                    produce(
+                        client,
+                        "t",
+                        -1,
+                        None,
+                        None,
+                        Some(value),
+                        &super::headers(headers),
+                        thread * each + number,
+                    )
+                    .unwrap();
                 }
                 done.fetch_add(1, Ordering::SeqCst);
                 client.wake();
@@ -94,17 +94,19 @@ fn two_threads_produce_while_one_polls() {
                     let Event::Reports(mut reports) = event else {
                         return;
                     };
-                    while let Some(report) = reports.next() {
+                    while let Some(mut report) = reports.next() {
+                        let user = report.place.slot.as_ref().unwrap().user;
                         assert_eq!((report.code, report.status), (0, Status::Persisted));
                         assert!(
-                            !std::mem::replace(&mut seen[report.user], true),
+                            !std::mem::replace(&mut seen[user], true),
                             "one report a record"
                         );
-                        let text = format!("{}:{}", report.user / each, report.user % each);
-                        assert_eq!(report.value.as_deref(), Some(text.as_bytes()));
+                        let text = format!("{}:{}", user / each, user % each);
+                        let slot = report.place.slot.as_mut().unwrap();
+                        assert_eq!(slot.value.as_deref(), Some(text.as_bytes()));
                         assert_eq!(report.headers.get(0), Some(("id", Some(text.as_bytes()))));
                         left -= 1;
-                        reports.recycle(report.headers);
+                        reports.recycle(report);
                     }
                 });
             }
@@ -122,17 +124,17 @@ fn reports_that_are_left_free_their_slots() {
     for panics in [false, true] {
         for user in 0..600 {
             let headers = [("h", Some(&b"v"[..]))];
-            client
-                .produce(
-                    "t",
-                    0,
-                    None,
-                    None,
-                    Some(Bytes::from_static(b"v")),
-                    headers.into_iter(),
-                    user,
-                )
-                .unwrap();
+            produce(
+                &client,
+                "t",
+                0,
+                None,
+                None,
+                Some(Bytes::from_static(b"v")),
+                &super::headers(headers),
+                user,
+            )
+            .unwrap();
         }
         let deadline = Instant::now() + Duration::from_secs(60);
         while client.in_flight() > 0 && Instant::now() < deadline {

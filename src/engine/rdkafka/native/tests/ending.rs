@@ -17,18 +17,18 @@ fn stuck(count: usize) -> (Client<Arc<()>>, Arc<()>) {
         let text = number.to_string();
         let headers = [("number", Some(text.as_bytes())), ("null", None)];
         let (key, value) = (Bytes::from(text.clone()), Bytes::from(text.clone()));
-        let headers = headers.into_iter().take(number % 3);
-        client
-            .produce(
-                "t",
-                0,
-                None,
-                Some(key),
-                Some(value),
-                headers,
-                Arc::clone(&token),
-            )
-            .unwrap();
+        let headers = super::headers(headers.into_iter().take(number % 3));
+        produce(
+            &client,
+            "t",
+            0,
+            None,
+            Some(key),
+            Some(value),
+            &headers,
+            Arc::clone(&token),
+        )
+        .unwrap();
     }
     std::thread::sleep(Duration::from_millis(200));
     (client, token)
@@ -106,7 +106,7 @@ fn reports_and_orphans_are_all_that_was_sent() {
         if user % 512 == 0 {
             client.poll(Duration::ZERO, |event| {
                 if let Event::Reports(reports) = event {
-                    reports.for_each(|report| seen[report.user] += 1);
+                    reports.for_each(|mut report| seen[Told::of(&mut report).user] += 1);
                 }
             });
         }
@@ -141,9 +141,7 @@ fn payloads_outlive_the_threads_that_read_them() {
         drop(reports(&client, 1));
         for _ in 0..100 {
             let value = Some(Bytes::from(vec![7; 100_000]));
-            client
-                .produce("t", 0, None, None, value, std::iter::empty(), ())
-                .unwrap();
+            produce(&client, "t", 0, None, None, value, &Headers::new(), ()).unwrap();
         }
         if round % 2 == 0 {
             drop(client);
@@ -159,9 +157,17 @@ fn a_header_list_may_outlive_its_client() {
     create(&client, "t", 1);
     let headers = [("name", Some(&b"value"[..]))];
     for _ in 0..2 {
-        client
-            .produce("t", 0, None, None, None, headers.into_iter(), ())
-            .unwrap();
+        produce(
+            &client,
+            "t",
+            0,
+            None,
+            None,
+            None,
+            &super::headers(headers),
+            (),
+        )
+        .unwrap();
     }
     let all = reports(&client, 2);
     drop(client);

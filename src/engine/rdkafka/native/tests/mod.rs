@@ -17,6 +17,7 @@ use std::ffi::{CStr, CString, c_char, c_int};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use franking_core::Headers;
 use rdkafka_sys as rd;
 
 use super::*;
@@ -104,6 +105,28 @@ fn bootstrap<T: Send + 'static>(client: &Client<T>) -> String {
         .to_owned()
 }
 
+#[expect(clippy::too_many_arguments, reason = "as `Client::produce`")]
+fn produce<T: Send + 'static>(
+    client: &Client<T>,
+    topic: &str,
+    partition: i32,
+    timestamp: Option<i64>,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    headers: &Headers,
+    user: T,
+) -> Result<(), Rejected<T>> {
+    match client.topic(topic) {
+        Ok(topic) => client.produce(topic, partition, timestamp, key, value, headers, user),
+        Err(code) => Err(Rejected {
+            code,
+            key,
+            value,
+            user,
+        }),
+    }
+}
+
 /// Sends a value without key and headers.
 fn send<T: Send + 'static>(
     client: &Client<T>,
@@ -111,19 +134,58 @@ fn send<T: Send + 'static>(
     value: &'static [u8],
     user: T,
 ) -> Result<(), Rejected<T>> {
-    client.produce(
+    produce(
+        client,
         topic,
         -1,
         None,
         None,
         Some(Bytes::from_static(value)),
-        std::iter::empty(),
+        &Headers::new(),
         user,
     )
 }
 
-/// Polls until `count` reports came, and recycles every other header list.
-fn reports<T: Send + 'static>(client: &Client<T>, count: usize) -> VecDeque<Report<T>> {
+fn headers<'h>(pairs: impl IntoIterator<Item = (&'h str, Option<&'h [u8]>)>) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in pairs {
+        headers.append(name, value).unwrap();
+    }
+    headers
+}
+
+/// A report, with what its slot kept.
+struct Told<T> {
+    user: T,
+    key: Option<Bytes>,
+    value: Option<Bytes>,
+    headers: HeaderList,
+    code: i32,
+    status: Status,
+    partition: i32,
+    offset: i64,
+    timestamp: Option<i64>,
+}
+
+impl<T> Told<T> {
+    fn of(report: &mut Report<T>) -> Self {
+        let slot = report.place.slot.take().expect("a slot");
+        Self {
+            user: slot.user,
+            key: slot.key,
+            value: slot.value,
+            headers: std::mem::replace(&mut report.headers, HeaderList::EMPTY),
+            code: report.code,
+            status: report.status,
+            partition: report.partition,
+            offset: report.offset,
+            timestamp: report.timestamp,
+        }
+    }
+}
+
+/// Polls until `count` reports came, and recycles every other one's memory.
+fn reports<T: Send + 'static>(client: &Client<T>, count: usize) -> VecDeque<Told<T>> {
     let mut all = VecDeque::new();
     let deadline = Instant::now() + Duration::from_secs(120);
     while all.len() < count {
@@ -135,10 +197,12 @@ fn reports<T: Send + 'static>(client: &Client<T>, count: usize) -> VecDeque<Repo
         client.poll(Duration::from_millis(100), |event| {
             if let Event::Reports(mut reports) = event {
                 while let Some(mut report) = reports.next() {
+                    let mut told = Told::of(&mut report);
                     if all.len() % 2 == 0 {
-                        reports.recycle(std::mem::replace(&mut report.headers, HeaderList::EMPTY));
+                        std::mem::swap(&mut told.headers, &mut report.headers);
+                        reports.recycle(report);
                     }
-                    all.push_back(report);
+                    all.push_back(told);
                 }
             }
         });

@@ -22,7 +22,7 @@ struct Sent {
 fn random(random: &mut Random) -> Sent {
     let names = [
         "a",
-        "",
+        "b",
         "trace-parent",
         "a-name-of-more-than-eight-bytes",
         "ü",
@@ -83,21 +83,22 @@ fn records_of_random_shapes_are_read_back_identical() {
             let partition = i32::try_from(source.below(PARTITIONS as usize)).unwrap();
             let bytes = |bytes: &Option<Vec<u8>>| bytes.clone().map(Bytes::from);
             let (key, value, user) = (bytes(&sent.key), bytes(&sent.value), sent.clone());
-            let headers = sent
-                .headers
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_deref()));
-            client
-                .produce(
-                    "t",
-                    partition,
-                    Some(sent.timestamp),
-                    key,
-                    value,
-                    headers,
-                    user,
-                )
-                .unwrap();
+            let headers = headers(
+                sent.headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_deref())),
+            );
+            produce(
+                &client,
+                "t",
+                partition,
+                Some(sent.timestamp),
+                key,
+                value,
+                &headers,
+                user,
+            )
+            .unwrap();
         }
         let mut expected = std::collections::HashMap::new();
         for report in reports(&client, count) {
