@@ -184,16 +184,11 @@ impl Promise {
     }
 
     pub(crate) fn resolve(self, result: SendResult) {
-        self.resolve_with(|| result);
-    }
-
-    /// Resolves with what this makes, under the slot's lock: for core's own code only. It is not made for nobody.
-    pub(crate) fn resolve_with(self, make: impl FnOnce() -> SendResult) {
         let mut state = self.0.lock();
         if matches!(*state, State::Abandoned) {
+            // The lock goes first, then what nobody wants.
             return;
         }
-        let result = make();
         match mem::replace(&mut *state, State::Abandoned) {
             State::Waiting(waker) => {
                 *state = State::Done(result);

@@ -120,16 +120,14 @@ impl Flight {
     pub(crate) fn deliver(
         &mut self,
         placed: Placed,
-        mut record: impl Snapshot,
+        record: &mut impl Snapshot,
         at: Instant,
     ) -> Option<Permit> {
         self.unwind_delivered(placed, &record.view(), at);
         if let Some(promise) = self.promise.take() {
-            promise.resolve_with(|| {
-                let mut metadata = metadata(placed, &record.view());
-                metadata.topic = record.take_topic();
-                Ok(metadata)
-            });
+            let mut metadata = metadata(placed, &record.view());
+            metadata.topic = record.take_topic();
+            promise.resolve(Ok(metadata));
         }
         self.permit.take()
     }
@@ -144,7 +142,7 @@ impl Flight {
         at: Instant,
     ) -> Option<RecordMetadata> {
         if self.promise.is_some() || self.permit.is_some() {
-            if let Some(permit) = self.deliver(placed, std::mem::take(parts), at) {
+            if let Some(permit) = self.deliver(placed, parts, at) {
                 permit.settle(Fate::Delivered);
             }
             return None;

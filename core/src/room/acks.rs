@@ -67,9 +67,9 @@ impl<'r> Acks<'r> {
         }
     }
 
-    /// Settles a record as delivered. What is left of `flight` is empty.
-    pub fn delivered(&mut self, flight: &mut Flight, placed: Placed, record: impl Snapshot) {
-        let permit = flight.deliver(placed, record, self.at);
+    /// Settles a record as delivered. Nobody is left on `flight` to be told anything.
+    pub fn delivered(&mut self, flight: &mut Flight, placed: Placed, mut record: impl Snapshot) {
+        let permit = flight.deliver(placed, &mut record, self.at);
         self.take_back(permit, Fate::Delivered);
     }
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, PoisonError};
 
@@ -19,7 +20,7 @@ use super::sys::{self, Message};
 const AT_ONCE: usize = 256;
 
 /// So many reports before its own a slot's memory is asked for. Memory takes 120 ns to come, and a report 300 to handle.
-const AHEAD: usize = 2;
+const AHEAD: usize = 3;
 
 /// One event of `Client::poll`.
 pub(crate) enum Event<'a, T> {
@@ -121,6 +122,10 @@ impl<T> Reports<'_, T> {
                 .slots
                 .push(SlotId::from_opaque(opaque).and_then(|id| slots.take(id)));
         }
+        drop(slots);
+        for place in self.scratch.slots.iter().take(AHEAD).flatten() {
+            prefetch(&**place);
+        }
         count > 0
     }
 }
@@ -135,7 +140,7 @@ impl<T> Iterator for Reports<'_, T> {
                 let message = self.cursor.messages[now];
                 self.cursor.next += 1;
                 let coming = &self.scratch.slots[self.cursor.next..];
-                if let Some(Some(later)) = coming.get(AHEAD) {
+                if let Some(Some(later)) = coming.get(AHEAD - 1) {
                     prefetch(&**later);
                 }
                 let next = coming
@@ -204,7 +209,8 @@ impl<T> Drop for Batch<'_, T> {
     fn drop(&mut self) {
         let mut reports = self.reports();
         while let Some(report) = reports.next() {
-            reports.recycle(report);
+            // What a payload does when it is dropped is somebody else's code, and the rest must not be left here for it.
+            let _ = catch_unwind(AssertUnwindSafe(|| reports.recycle(report)));
         }
         self.scratch.slots.clear();
         self.pool.put(&mut self.scratch.spent);

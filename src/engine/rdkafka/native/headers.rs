@@ -71,8 +71,10 @@ pub(super) struct Shape {
 const HEADER_BYTES: usize = 64;
 /// What librdkafka reads of a list itself.
 const LIST: usize = 64;
-/// Memory of an empty list with its array.
-const LIST_BYTES: usize = 128;
+/// Beyond this the processor sees by itself where a copy goes on.
+const LONG: usize = 256;
+/// Memory of an empty list with its array, and of what leads to it here.
+const LIST_BYTES: usize = 224;
 
 impl Shape {
     pub(super) fn of(headers: &Headers) -> Self {
@@ -140,6 +142,8 @@ impl HeaderList {
                 .filter_map(|index| NonNull::new(list.entry(index)?.value.cast::<u8>().cast_mut()))
                 .collect(),
         });
+        // As many as the shape has, so that each is written over with its own.
+        let reuse = reuse.filter(|reuse| reuse.values.len() == reuse.shape.values.len());
         Self {
             raw: Some(Box::new(Raw { list, reuse })),
         }
@@ -178,7 +182,7 @@ impl HeaderList {
         prefetch_at(raw.list.0.as_ptr().cast(), LIST);
         if let Some(Reuse { shape, values }) = &raw.reuse {
             for (range, value) in shape.values.iter().zip(values) {
-                prefetch_at(value.as_ptr(), range.len());
+                prefetch_at(value.as_ptr(), range.len().min(LONG));
             }
         }
     }
@@ -310,8 +314,8 @@ impl List {
 
     fn entry(&self, index: usize) -> Option<Entry<'_>> {
         let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
-        // SAFETY: the list is looked into only by the `HeaderList` that owns it or was told that it is alive, so it is valid.
-        // The index is checked by librdkafka.
+        // SAFETY: the list is looked into only by the `HeaderList` that owns it, or by a `Peeked` that was told that its message
+        // is alive, so it is valid. The index is checked by librdkafka.
         let code = unsafe {
             sys::rd_kafka_header_get_all(self.0.as_ptr(), index, &mut name, &mut value, &mut size)
         };

@@ -7,7 +7,9 @@
 //!
 //! - **Payloads** are not copied. Key and value live in a slot ([`slots`]) from before librdkafka sees them until their
 //!   report, or until librdkafka's threads are gone.
-//! - **Header lists** ([`headers`]) belong to the record inside librdkafka until the report detaches them.
+//! - **Header lists** ([`headers`]) belong to the record inside librdkafka until the report detaches them, and come back as they
+//!   were given: no plug-in is loaded ([`handle`]) that could change one.
+//! - **Places** of slots go back to the slab that they came from.
 //! - **A partitioner** of the user's ([`partitioner`]) lives as long as librdkafka, and is called with no lock held.
 //! - **A certificate** that OpenSSL does not take is not taken ([`certificates`]): the callback only says why.
 //! - **OpenSSL's state** outlives `main` ([`openssl`]), as librdkafka's threads may.

@@ -70,16 +70,18 @@ impl<T> Slab<T> {
         }
     }
 
-    // What is written here may be cold, and is not read: the processor waits for what it reads. Place and entry are empty, so
-    // there is nothing to drop, and to look whether there is would be to read them.
+    // What is written here may be cold, and is not read, but for the number, which was asked for a record ahead: the processor
+    // waits for what it reads. Place and entry are empty, so there is nothing to drop, and to look would be to read them.
     pub(super) fn insert(&mut self, slot: Slot<T>) -> SlotId {
         let mut place = match self.spare.pop() {
             Some(place) => place,
             None => self.grow(),
         };
         let id = place.id;
+        let entry = &mut self.chunks[id.0 / CHUNK][id.0 % CHUNK];
+        debug_assert!(place.slot.is_none() && entry.is_none());
         std::mem::forget(place.slot.replace(slot));
-        std::mem::forget(self.chunks[id.0 / CHUNK][id.0 % CHUNK].replace(place));
+        std::mem::forget(entry.replace(place));
         self.live += 1;
         if let Some(next) = self.spare.last() {
             prefetch(&**next);
@@ -95,11 +97,10 @@ impl<T> Slab<T> {
         Some(place)
     }
 
-    /// Keeps places for later slots. They are empty, so that nothing of a user's is dropped in here. A place that is dropped
-    /// instead takes its number with it.
+    /// Keeps places of this slab for later slots. They are empty, so that nothing of a user's is dropped in here. A place that
+    /// is dropped instead takes its number with it.
     pub(super) fn keep(&mut self, places: impl Iterator<Item = Place<T>>) {
-        self.spare
-            .extend(places.inspect(|place| debug_assert!(place.slot.is_none())));
+        self.spare.extend(places);
     }
 
     /// Looks into the slot; `None` if it is not live.

@@ -161,6 +161,7 @@ fn a_bad_property_is_named() {
         ("nul.in.value", "a\0b"),
         ("delivery.report.only.error", "true"),
         ("ut_handle_ProduceResponse", "x"),
+        ("plugin.library.paths", "x"),
         ("dr_cb", "x"),
     ] {
         let error = Client::<()>::new(&conf(&[(name, value)])).err().unwrap();
