@@ -15,7 +15,6 @@ use tower_service::Service;
 use super::{Freed, Handle, Log, block_on, end, explore, poll_once};
 use crate::{
     Acks, Code, Delivery, Failed, Failure, Record, RecordMetadata, Recover, Room, SendError,
-    Snapshot,
 };
 
 /// A recoverer that keeps what failed until another thread takes it.

@@ -41,7 +41,7 @@ use loom::sync::Notify;
 
 use crate::{
     Acks, Delivery, Failure, Flight, Outcome, Persistence, Placed, Record, Reservation, Room,
-    Slots, Snapshot, hooks_panicked,
+    Slots, hooks_panicked,
 };
 
 /// Runs a model in all orders.

@@ -14,7 +14,7 @@ use std::{
 use loom::thread::{self, JoinHandle};
 
 use super::{Bell, Freed, Handle, InFlight, Log, block_on, explore, poll_once, ready};
-use crate::{Acks, Code, Failure, Record, Reservation, Room, Snapshot};
+use crate::{Acks, Code, Failure, Record, Reservation, Room};
 
 /// What a ready handle holds.
 const QUANTUM: usize = 1024;
