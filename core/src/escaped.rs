@@ -26,6 +26,11 @@ struct Escaping<'f, 'b>(&'f mut fmt::Formatter<'b>);
 
 impl fmt::Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Most of it is plain, and needs no look at each character: an error has 300 of them, and ten thousand records can
+        // fail within the half second that a close may take beyond its deadline.
+        if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+            return self.0.write_str(text);
+        }
         let mut rest = text;
         while let Some(at) = rest.find(is_unsafe) {
             self.0.write_str(&rest[..at])?;
