@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use franking_core::{Intercepted, InterceptorLayer};
+use franking_core::{Intercepted, Interceptor, InterceptorLayer};
 use franking_middleware::{
     audit::Audit,
     metrics::Metrics,
@@ -44,7 +44,7 @@ pub struct DefaultStack<T = BoxedTracer> {
     retry: RetryLayer,
 }
 
-/// The four that watch, as one interceptor: one boxed hook a record.
+/// The four that watch, as one interceptor: one token a record.
 type Observers<T> = (Arc<Trace<T>>, Arc<Origin>, Arc<Audit>, Arc<Metrics>);
 
 /// A layer of the default stack, as [`DefaultStack::describe`] tells of it.
@@ -164,6 +164,7 @@ impl<T> DefaultStack<T> {
 
 impl<T, S> Layer<S> for DefaultStack<T>
 where
+    Observers<T>: Interceptor,
     RetryLayer: Layer<S, Service = Retry<S>>,
 {
     type Service = Intercepted<Observers<T>, Retry<S>>;

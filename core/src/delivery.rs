@@ -121,23 +121,25 @@ impl fmt::Debug for Delivery {
 }
 
 /// Where promises and deliveries of one service handle come from: completion slots in shared chunks, so that a record
-/// costs a fraction of an allocation. A short-lived handle makes a small chunk; it grows with use.
+/// costs a fraction of an allocation.
 #[derive(Default)]
 pub struct Slots {
     chunk: Option<Arc<[Slot]>>,
     next: usize,
 }
 
-const LARGEST_CHUNK: usize = 64;
+/// So many come in one allocation after `used`. A short-lived handle makes a small lot; it grows with use.
+pub(crate) fn next_lot(used: usize) -> usize {
+    const LARGEST: usize = 64;
+    (used * 4).clamp(1, LARGEST)
+}
 
 impl Slots {
     pub(crate) fn pair(&mut self) -> (Promise, Delivery) {
         let chunk = match &self.chunk {
             Some(chunk) if self.next < chunk.len() => chunk,
             used => {
-                let size = used
-                    .as_ref()
-                    .map_or(1, |chunk| (chunk.len() * 4).min(LARGEST_CHUNK));
+                let size = next_lot(used.as_ref().map_or(0, |chunk| chunk.len()));
                 self.next = 0;
                 self.chunk
                     .insert((0..size).map(|_| Slot::default()).collect())

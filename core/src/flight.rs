@@ -1,6 +1,6 @@
 //! What travels with a record beside its parts, and how it is unwound.
 
-use std::{ptr, sync::Arc, time::Instant};
+use std::{iter, ptr, sync::Arc, time::Instant};
 
 use crate::{
     Code, Delivery, Failed, Failure, History, Hook, Outcome, Parts, Persistence, Placed, Record,
@@ -8,6 +8,7 @@ use crate::{
     delivery::{Promise, Slots},
     guard::guarded,
     room::{Fate, Permit},
+    tokens::Kept,
 };
 
 /// The hooks and recoverers of a record, its caller and its room: what an engine keeps from `call` to the
@@ -31,7 +32,13 @@ pub(crate) struct Frames {
     /// or the empty list, through memory, and to read there what was just written holds the processor up for 3 ns.
     first: Option<Frame>,
     second: Option<Frame>,
-    above: Vec<Frame>,
+    /// A list, since it is a pointer where there is none: with it an engine's memory of a record has 256 bytes.
+    above: Option<Box<Above>>,
+}
+
+struct Above {
+    frame: Frame,
+    below: Option<Box<Above>>,
 }
 
 impl Frames {
@@ -42,16 +49,19 @@ impl Frames {
         } else if self.second.is_none() {
             self.second = Some(frame);
         } else {
-            self.above.push(frame);
+            let below = self.above.take();
+            self.above = Some(Box::new(Above { frame, below }));
         }
     }
 
     #[inline]
     fn pop(&mut self) -> Option<Frame> {
-        let above = self.above.pop();
-        above
-            .or_else(|| self.second.take())
-            .or_else(|| self.first.take())
+        if let Some(above) = self.above.take() {
+            let Above { frame, below } = *above;
+            self.above = below;
+            return Some(frame);
+        }
+        self.second.take().or_else(|| self.first.take())
     }
 
     fn is_empty(&self) -> bool {
@@ -59,12 +69,17 @@ impl Frames {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Frame> {
-        self.first.iter().chain(&self.second).chain(&self.above)
+        let top = self.above.as_deref();
+        let above = iter::successors(top, |above| above.below.as_deref());
+        let placed = self.first.iter().chain(&self.second);
+        placed.chain(above.map(|above| &above.frame))
     }
 }
 
 pub(crate) enum Frame {
     Hook(Box<dyn Hook>),
+    /// An interceptor's, with the number of the token.
+    Token(Arc<dyn Kept>, u32),
     /// With its ticket, which lies where nothing else would.
     Recover(Arc<dyn Recover>, u32),
 }
@@ -86,8 +101,13 @@ impl Flight {
     /// an engine that asks the processor for it a record ahead does not wait for it.
     pub fn memory(&self, mut ask: impl FnMut(*const u8, usize)) {
         for frame in self.frames.iter() {
-            if let Frame::Hook(hook) = frame {
-                ask(ptr::from_ref(&**hook).cast(), size_of_val(&**hook));
+            match frame {
+                Frame::Hook(hook) => ask(ptr::from_ref(&**hook).cast(), size_of_val(&**hook)),
+                Frame::Token(kept, index) => {
+                    let (start, size) = kept.memory(*index as usize);
+                    ask(start, size);
+                }
+                Frame::Recover(..) => {}
             }
         }
         if let Some(promise) = &self.promise {
@@ -109,6 +129,12 @@ impl Flight {
         let (promise, delivery) = slots.pair();
         self.promise = Some(promise);
         delivery
+    }
+
+    /// As new. Only where nobody waits to hear how it ends.
+    pub(crate) fn clear(&mut self) {
+        self.attempts = 0;
+        self.history = None;
     }
 
     /// Whether anybody waits to hear how this ends.
@@ -167,6 +193,9 @@ impl Flight {
                 Frame::Hook(hook) => {
                     guarded(|| hook.on_outcome(&outcome));
                 }
+                Frame::Token(kept, index) => {
+                    guarded(|| kept.settle(index as usize, &outcome));
+                }
                 // A recoverer has nothing to do with a success.
                 Frame::Recover(..) => {}
             }
@@ -184,8 +213,14 @@ impl Flight {
             at: Instant::now(),
         };
         while let Some(frame) = self.frames.pop() {
-            if let Frame::Hook(hook) = frame {
-                guarded(|| hook.on_outcome(&outcome));
+            match frame {
+                Frame::Hook(hook) => {
+                    guarded(|| hook.on_outcome(&outcome));
+                }
+                Frame::Token(kept, index) => {
+                    guarded(|| kept.settle(index as usize, &outcome));
+                }
+                Frame::Recover(..) => {}
             }
         }
         if let Some(promise) = self.promise.take() {
@@ -212,15 +247,18 @@ impl Flight {
         at: Instant,
     ) -> Option<Permit> {
         while let Some(frame) = self.frames.pop() {
+            let outcome = |record| Outcome {
+                result: Err(&failure),
+                record,
+                attempts: self.attempts,
+                at,
+            };
             match frame {
                 Frame::Hook(hook) => {
-                    let outcome = Outcome {
-                        result: Err(&failure),
-                        record: record.view(),
-                        attempts: self.attempts,
-                        at,
-                    };
-                    guarded(|| hook.on_outcome(&outcome));
+                    guarded(|| hook.on_outcome(&outcome(record.view())));
+                }
+                Frame::Token(kept, index) => {
+                    guarded(|| kept.settle(index as usize, &outcome(record.view())));
                 }
                 Frame::Recover(recover, ticket) => {
                     let record = self.rebuild(record);

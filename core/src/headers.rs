@@ -38,6 +38,18 @@ impl Headers {
         Self::default()
     }
 
+    /// As new.
+    pub(crate) fn clear(&mut self) {
+        let Self {
+            wire,
+            count,
+            seen,
+            initials,
+        } = self;
+        wire.clear();
+        (*count, *seen, *initials) = (0, 0, 0);
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.count as usize

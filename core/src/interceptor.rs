@@ -11,8 +11,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Code, Failure, Hook, Outcome, Parts, Produce, Record, RecordMetadata, SendError, Share, Shares,
-    Snapshot, guard::guarded,
+    Code, Failure, Outcome, Parts, Produce, Record, RecordMetadata, SendError, Snapshot,
+    guard::guarded, tokens::Tokens,
 };
 
 /// Looks at a record on its way in, may change or refuse it, and hears its outcome.
@@ -25,8 +25,8 @@ use crate::{
 /// - A panic in `on_send` refuses the record; one in `on_outcome` is caught and counted
 ///   ([`hooks_panicked`](crate::hooks_panicked)).
 ///
-/// **Tuples of interceptors are interceptors**: `(trace, origin, audit)` runs as one layer with one boxed hook. That is
-/// the cheapest way to stack them, about a third of boxed closures layer by layer.
+/// **Tuples of interceptors are interceptors**: `(trace, origin, audit)` runs as one layer that keeps one token. That
+/// is the cheapest way to stack them, about a third of boxed closures layer by layer.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -230,34 +230,34 @@ impl<I> Clone for InterceptorLayer<I> {
     }
 }
 
-impl<I, S> Layer<S> for InterceptorLayer<I> {
+impl<I: Interceptor, S> Layer<S> for InterceptorLayer<I> {
     type Service = Intercepted<I, S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Intercepted {
-            interceptor: Shares::of(Arc::clone(&self.0)),
+            tokens: Tokens::of(Arc::clone(&self.0)),
             inner,
         }
     }
 }
 
-/// A service with an [`Interceptor`] around it. It wraps no future: one allocation a record for the hook if it
-/// observes, none if it only stamps.
-pub struct Intercepted<I, S> {
-    interceptor: Shares<I>,
+/// A service with an [`Interceptor`] around it. It wraps no future, and allocates nothing for a record: tokens are kept in
+/// lots of up to 64.
+pub struct Intercepted<I: Interceptor, S> {
+    tokens: Tokens<I>,
     inner: S,
 }
 
-impl<I, S: Clone> Clone for Intercepted<I, S> {
+impl<I: Interceptor, S: Clone> Clone for Intercepted<I, S> {
     fn clone(&self) -> Self {
         Self {
-            interceptor: self.interceptor.clone(),
+            tokens: self.tokens.clone(),
             inner: self.inner.clone(),
         }
     }
 }
 
-impl<I, S: fmt::Debug> fmt::Debug for Intercepted<I, S> {
+impl<I: Interceptor, S: fmt::Debug> fmt::Debug for Intercepted<I, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Intercepted")
             .field("inner", &self.inner)
@@ -276,30 +276,15 @@ impl<I: Interceptor, S: Produce> Service<Record> for Intercepted<I, S> {
 
     fn call(&mut self, mut record: Record) -> S::Future {
         let attempts = record.attempts();
-        match on_send(&**self.interceptor.all(), &mut record, attempts) {
+        match on_send(self.tokens.interceptor(), &mut record, attempts) {
             Ok(token) => {
                 if I::OBSERVES {
-                    record.push_hook(Box::new(Paired {
-                        interceptor: self.interceptor.share(),
-                        token,
-                    }));
+                    let (kept, number) = self.tokens.keep(token);
+                    record.push_token(kept, number);
                 }
                 self.inner.call(record)
             }
             Err(failure) => record.fail(failure).into(),
         }
-    }
-}
-
-/// The hook that an interceptor leaves on a record.
-struct Paired<I: Interceptor> {
-    interceptor: Arc<Share<I>>,
-    token: I::Token,
-}
-
-impl<I: Interceptor> Hook for Paired<I> {
-    fn on_outcome(self: Box<Self>, outcome: &Outcome<'_>) {
-        let Self { interceptor, token } = *self;
-        interceptor.on_outcome(token, outcome);
     }
 }

@@ -61,6 +61,7 @@ mod shares;
 mod sync;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod tokens;
 mod topic;
 mod tower;
 mod wire;

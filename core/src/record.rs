@@ -1,6 +1,7 @@
 //! The record: what is sent, and the hooks that travel with it.
 
 use std::{
+    cell::Cell,
     fmt,
     ops::{Deref, DerefMut},
     sync::Arc,
@@ -13,6 +14,7 @@ use crate::{
     Code, Delivery, Failure, Headers, History, Placed, Recover, Slots, Topic, View, clock,
     flight::{Flight, Frame},
     outcome::{HeadersView, Hook, Snapshot},
+    tokens::Kept,
 };
 
 /// A record as Kafka knows it: serialized, and without the hooks that travel with a [`Record`].
@@ -39,6 +41,24 @@ pub struct Parts {
 }
 
 impl Parts {
+    /// As new.
+    fn clear(&mut self) {
+        let Self {
+            topic,
+            partition,
+            timestamp,
+            key,
+            value,
+            headers,
+            started,
+            history,
+        } = self;
+        *topic = Topic::default();
+        (*partition, *timestamp, *started) = (None, None, None);
+        (*key, *value, *history) = (None, None, None);
+        headers.clear();
+    }
+
     /// Whether the value is null: in a compacted topic it deletes the key.
     pub fn is_tombstone(&self) -> bool {
         self.value.is_none()
@@ -147,12 +167,30 @@ struct Carried {
     parts: Parts,
 }
 
+thread_local! {
+    static SPARE: Cell<Option<Box<Carried>>> = const { Cell::new(None) };
+}
+
 impl Record {
     /// A record to this topic with neither key nor value: a tombstone without a key, until they are set.
     pub fn new(topic: impl Into<Topic>) -> Self {
-        let mut record = Self(Box::default());
+        let spare = SPARE.try_with(Cell::take).ok().flatten();
+        let mut record = Self(spare.unwrap_or_default());
         record.0.parts.topic = topic.into();
         record
+    }
+
+    /// Leaves the memory of a record to the next that this thread makes: for engines, which take all that is in it and have
+    /// no use for the rest. To allocate and free 700 bytes for each record takes 70 ns.
+    pub fn reuse(mut self) {
+        let Carried { parts, flight } = &mut *self.0;
+        if flight.is_watched() {
+            return;
+        }
+        parts.clear();
+        flight.clear();
+        // Fails while the thread ends.
+        let _ = SPARE.try_with(|spare| spare.set(Some(self.0)));
     }
 
     /// Sets the serialized key.
@@ -185,6 +223,11 @@ impl Record {
         self.0.flight.frames.push(Frame::Hook(hook));
     }
 
+    /// As [`push_hook`](Self::push_hook), for a token that is kept elsewhere, under this number.
+    pub(crate) fn push_token(&mut self, kept: Arc<dyn Kept>, number: u32) {
+        self.0.flight.frames.push(Frame::Token(kept, number));
+    }
+
     /// Leaves a recoverer on the record: it gets the record if it fails.
     pub fn push_recover(&mut self, recover: Arc<dyn Recover>) {
         self.push_recover_with(recover, 0);
@@ -215,11 +258,13 @@ impl Record {
     pub fn deliver(mut self, placed: Placed, at: Instant) -> Delivery {
         let Carried { parts, flight } = &mut *self.0;
         flight.attempts += 1;
-        match flight.deliver_here(placed, parts, at) {
+        let delivery = match flight.deliver_here(placed, parts, at) {
             Some(metadata) => Delivery::ready(Ok(metadata)),
             // The record had a caller already (a recoverer sent it again); that one was told.
             None => Delivery::detached(),
-        }
+        };
+        self.reuse();
+        delivery
     }
 
     /// Takes the hooks, recoverers, caller and room from the record, for an engine, and what it was made of: what is left

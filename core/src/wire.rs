@@ -56,6 +56,12 @@ impl Wire {
         spilled.extend_from_slice(bytes);
     }
 
+    /// Empties it, and keeps no memory that is not its own.
+    pub(crate) fn clear(&mut self) {
+        self.inline.clear();
+        self.spilled = None;
+    }
+
     pub(crate) fn truncate(&mut self, len: usize) {
         match &mut self.spilled {
             Some(spilled) => spilled.truncate(len),

@@ -180,3 +180,33 @@ fn an_engine_that_answers_at_once_had_the_record_once() {
     assert_eq!(metadata.timestamp, Some(2));
     assert_eq!(heard.load(Ordering::SeqCst), 1);
 }
+
+/// An engine that took all that is in a record leaves its memory to the next: nothing else of it is seen there.
+#[test]
+fn memory_that_is_used_again_is_as_new() {
+    let new = format!("{:?}", Record::new("t"));
+    let mut record = Record::new("t")
+        .key("key")
+        .value("value")
+        .partition(3)
+        .timestamp(7);
+    record.headers.append("name", Some(&[0; 1000])).unwrap();
+    record.now();
+    record.reuse();
+    let next = Record::new("t");
+    assert_eq!(format!("{next:?}"), new);
+    assert!(next.started.is_none() && next.history.is_none());
+    assert!(next.headers.is_empty() && next.headers.wire().is_empty());
+}
+
+/// Hooks are told, whoever thinks that a record is of no use any more.
+#[test]
+fn a_record_with_a_hook_is_not_just_forgotten() {
+    let (told, hears) = std::sync::mpsc::channel();
+    let mut record = Record::new("t");
+    record.push_hook(Box::new(move |outcome: &Outcome<'_>| {
+        told.send(outcome.result.is_err()).unwrap();
+    }));
+    record.reuse();
+    assert_eq!(hears.try_recv(), Ok(true));
+}

@@ -160,7 +160,7 @@ impl Service<Record> for Nothing {
     }
 }
 
-/// The floor of a layer that observes: the boxed hook.
+/// The floor of a layer that observes: its token.
 struct Idle;
 
 impl Interceptor for Idle {
