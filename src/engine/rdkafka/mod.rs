@@ -8,7 +8,7 @@
 //! - **Headers** are handed over in lists that are recycled by shape. librdkafka allocates once a header and frees on
 //!   another thread, which is most of what headers cost; recycled lists halve it.
 //! - **Memory** is asked for a record ahead (`native/prefetch.rs`): of a large backlog nothing is in the caches, and to wait for
-//!   it took a quarter of what a record cost.
+//!   it took a quarter of what a record cost. What was made together is used together (`native/lots.rs`), for the page tables.
 //! - **Reports** come as events, in arrays, to one thread (`franking-rdkafka`), which unwinds hooks and owns the closing.
 //! - **Outcomes** are told by librdkafka's message status, not by the code alone: see [`outcomes`].
 //! - **Refusals** of the brokers (certificates, passwords, tokens) fail records within seconds, where librdkafka waits:
@@ -32,7 +32,7 @@ use tower_service::Service;
 
 use self::{
     ending::{Hurry, Lifeline},
-    native::{Client, HeaderList, NewError},
+    native::{Client, HeaderList, KnownTopic, NewError},
     secrets::Secrets,
     worker::Shared,
 };
@@ -70,6 +70,8 @@ const HEADER_OVERHEAD: usize = 110;
 pub struct RdkafkaEngine {
     reservation: Reservation,
     slots: Slots,
+    /// The topic of the record before: most handles send to one, and to look it up takes locks.
+    latest: Option<(Topic, KnownTopic)>,
     shared: Arc<Shared>,
     lifeline: Arc<Lifeline>,
 }
@@ -172,6 +174,7 @@ impl RdkafkaEngine {
         Ok(Self {
             reservation: room.reservation(),
             slots: Slots::default(),
+            latest: None,
             shared,
             lifeline,
         })
@@ -213,12 +216,19 @@ impl RdkafkaEngine {
 
     /// Gives the record to librdkafka. If that does not take it, record and flight are as they were, and this is the code, or
     /// none if the engine is closed.
-    fn produce(&self, record: &mut Record, flight: &mut Flight) -> Result<(), Option<i32>> {
+    fn produce(&mut self, record: &mut Record, flight: &mut Flight) -> Result<(), Option<i32>> {
         let client = self.shared.client();
         let Some(client) = &*client else {
             return Err(None);
         };
-        let topic = client.topic(&record.topic).map_err(Some)?;
+        let topic = match &self.latest {
+            Some((name, topic)) if *name == record.topic => *topic,
+            _ => {
+                let topic = client.topic(&record.topic).map_err(Some)?;
+                self.latest = Some((record.topic.clone(), topic));
+                topic
+            }
+        };
         let in_flight = InFlight {
             topic: take(&mut record.topic),
             partition: record.partition,
@@ -255,6 +265,7 @@ impl Clone for RdkafkaEngine {
         Self {
             reservation: self.reservation.clone(),
             slots: self.slots.clone(),
+            latest: self.latest.clone(),
             shared: Arc::clone(&self.shared),
             lifeline: Arc::clone(&self.lifeline),
         }
@@ -309,13 +320,16 @@ impl Service<Record> for RdkafkaEngine {
             return delivery;
         }
 
-        if let Err(code) = self.produce(&mut record, &mut flight) {
+        match self.produce(&mut record, &mut flight) {
+            Ok(()) => record.reuse(),
             // No lock is held: hooks run.
-            let failure = match code {
-                Some(code) => self.shared.rejected(code, &record),
-                None => super::closed(),
-            };
-            self.reject(failure, record, flight);
+            Err(code) => {
+                let failure = match code {
+                    Some(code) => self.shared.rejected(code, &record),
+                    None => super::closed(),
+                };
+                self.reject(failure, record, flight);
+            }
         }
         delivery
     }

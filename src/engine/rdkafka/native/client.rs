@@ -97,7 +97,7 @@ impl<T: Send + 'static> Client<T> {
     }
 
     /// The topic of this name, for [`produce`](Self::produce), or the code of the error.
-    pub(crate) fn topic(&self, name: &str) -> Result<Topic<'_>, i32> {
+    pub(crate) fn topic(&self, name: &str) -> Result<Topic, i32> {
         self.topics.get(&self.handle, name)
     }
 
@@ -112,7 +112,7 @@ impl<T: Send + 'static> Client<T> {
     )]
     pub(crate) fn produce(
         &self,
-        topic: Topic<'_>,
+        topic: Topic,
         partition: i32,
         timestamp: Option<i64>,
         key: Option<Bytes>,
@@ -120,10 +120,7 @@ impl<T: Send + 'static> Client<T> {
         headers: &Headers,
         user: T,
     ) -> Result<(), Rejected<T>> {
-        assert!(
-            ptr::eq(topic.owner, &self.topics),
-            "a topic of another client"
-        );
+        let topic = self.topics.raw(topic);
         let list = self.pool.take(headers);
         let raw_list = list.as_ptr();
 
@@ -137,62 +134,44 @@ impl<T: Send + 'static> Client<T> {
         };
         let id = self.lock().insert(slot);
 
-        let mut arguments = Arguments::new();
-        arguments.push(
-            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT,
-            Value {
-                rkt: topic.raw.as_ptr(),
-            },
-        );
-        arguments.push(
-            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION,
-            Value { i32_: partition },
-        );
-        // Neither copy nor free: the memory is the slot's.
-        arguments.push(
-            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
-            Value { i: 0 },
-        );
-        arguments.push(
-            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY,
-            Value { mem: key_mem },
-        );
-        arguments.push(
-            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE,
-            Value { mem: value_mem },
-        );
-        arguments.push(
-            rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE,
-            Value {
-                ptr: id.to_opaque(),
-            },
-        );
-        if let Some(timestamp) = timestamp {
-            arguments.push(
-                rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
-                Value { i64_: timestamp },
-            );
-        }
-        if let Some(raw) = raw_list {
-            arguments.push(
-                rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,
+        let headers = raw_list.map(|list| {
+            let headers = list.as_ptr();
+            argument(Type::RD_KAFKA_VTYPE_HEADERS, Value { headers })
+        });
+        let timestamp =
+            timestamp.map(|i64_| argument(Type::RD_KAFKA_VTYPE_TIMESTAMP, Value { i64_ }));
+        let (last, count) = match (headers, timestamp) {
+            (Some(headers), Some(timestamp)) => ([headers, timestamp], 8),
+            (Some(one), None) | (None, Some(one)) => ([one, one], 7),
+            (None, None) => ([argument(Type::RD_KAFKA_VTYPE_END, Value { i: 0 }); 2], 6),
+        };
+        // Written where it is read: an argument has 72 bytes, of which a few count.
+        let arguments = [
+            argument(
+                Type::RD_KAFKA_VTYPE_RKT,
                 Value {
-                    headers: raw.as_ptr(),
+                    rkt: topic.as_ptr(),
                 },
-            );
-        }
-
-        // SAFETY: `arguments` holds initialised values of the members that their types name. The topic handle is
+            ),
+            argument(Type::RD_KAFKA_VTYPE_PARTITION, Value { i32_: partition }),
+            // Neither copy nor free: the memory is the slot's.
+            argument(Type::RD_KAFKA_VTYPE_MSGFLAGS, Value { i: 0 }),
+            argument(Type::RD_KAFKA_VTYPE_KEY, Value { mem: key_mem }),
+            argument(Type::RD_KAFKA_VTYPE_VALUE, Value { mem: value_mem }),
+            argument(
+                Type::RD_KAFKA_VTYPE_OPAQUE,
+                Value {
+                    ptr: id.to_opaque(),
+                },
+            ),
+            last[0],
+            last[1],
+        ];
+        // SAFETY: the first `count` arguments have the members that their types name. The topic handle is
         // alive as long as `self`. Key and value are owned by the slot, which stays until librdkafka reports the
         // record, fails this call, or is destroyed, so they outlive every read. The header list is ours; if the call
         // succeeds it belongs to librdkafka, and if it fails it is still ours.
-        let error = unsafe {
-            rd::rd_kafka_produceva(
-                self.handle.raw(),
-                arguments.values.as_ptr(),
-                arguments.count,
-            )
-        };
+        let error = unsafe { rd::rd_kafka_produceva(self.handle.raw(), arguments.as_ptr(), count) };
         if error.is_null() {
             // The record may have been reported by now: its slot and its list may belong to somebody else.
             return Ok(());
@@ -312,14 +291,14 @@ impl<T: Send + 'static> Client<T> {
 
     /// How many partitions the topic has, asked from a broker. Blocks.
     pub(crate) fn partitions(&self, topic: &str, timeout: Duration) -> Result<usize, i32> {
-        let topic = self.topic(topic)?;
+        let topic = self.topics.raw(self.topic(topic)?);
         let mut metadata = ptr::null();
         // SAFETY: the instance and the topic handle are alive as long as `self`; the result goes to a valid place.
         let code = unsafe {
             sys::rd_kafka_metadata(
                 self.handle.raw(),
                 0,
-                topic.raw.as_ptr(),
+                topic.as_ptr(),
                 &mut metadata,
                 millis(timeout),
             )
@@ -440,28 +419,11 @@ const TIMED_OUT: i32 = -185;
 
 type Value = rd::rd_kafka_vu_s__bindgen_ty_1;
 
-/// The arguments of `rd_kafka_produceva`, on the stack.
-struct Arguments {
-    values: [rd::rd_kafka_vu_t; 8],
-    count: usize,
-}
+use rd::rd_kafka_vtype_t as Type;
 
-impl Arguments {
-    fn new() -> Self {
-        let end = rd::rd_kafka_vu_t {
-            vtype: rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_END,
-            u: Value { i: 0 },
-        };
-        Self {
-            values: [end; 8],
-            count: 0,
-        }
-    }
-
-    fn push(&mut self, vtype: rd::rd_kafka_vtype_t, u: Value) {
-        self.values[self.count] = rd::rd_kafka_vu_t { vtype, u };
-        self.count += 1;
-    }
+/// An argument of `rd_kafka_produceva`.
+fn argument(vtype: Type, u: Value) -> rd::rd_kafka_vu_t {
+    rd::rd_kafka_vu_t { vtype, u }
 }
 
 /// Where the bytes are. librdkafka writes null for a null pointer and an empty field for a length of 0 at any other,

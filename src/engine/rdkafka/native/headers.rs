@@ -38,6 +38,8 @@ pub(super) struct List(NonNull<rd::rd_kafka_headers_t>);
 #[derive(Debug)]
 struct Reuse {
     shape: Arc<Shape>,
+    /// Which of the shape's lists this is.
+    number: usize,
     /// Where the list keeps each value that is not null. Of most records they fit here.
     values: SmallVec<[NonNull<u8>; 6]>,
 }
@@ -118,8 +120,8 @@ impl HeaderList {
     /// The list without headers, which costs nothing.
     pub(crate) const EMPTY: Self = Self { raw: None };
 
-    /// A new list. With the headers' own `shape` it can be used again.
-    pub(super) fn build(headers: &Headers, shape: Option<Arc<Shape>>) -> Self {
+    /// A new list. With the headers' own shape, and a number among its lists, it can be used again.
+    pub(super) fn build(headers: &Headers, reuse: Option<(Arc<Shape>, usize)>) -> Self {
         // SAFETY: takes a number and allocates.
         let list = unsafe { rd::rd_kafka_headers_new(headers.len()) };
         let Some(list) = NonNull::new(list) else {
@@ -136,8 +138,9 @@ impl HeaderList {
             unsafe { sys::rd_kafka_header_add(list.as_ptr(), name, name_size, value, size) };
         }
         let list = List(list);
-        let reuse = shape.map(|shape| Reuse {
+        let reuse = reuse.map(|(shape, number)| Reuse {
             shape,
+            number,
             values: (0..headers.len())
                 .filter_map(|index| NonNull::new(list.entry(index)?.value.cast::<u8>().cast_mut()))
                 .collect(),
@@ -154,7 +157,8 @@ impl HeaderList {
     /// # Safety
     /// The list's shape [`fits`](Shape::fits) them.
     pub(super) unsafe fn overwrite(&mut self, wire: &[u8]) {
-        let Some(Reuse { shape, values }) = self.raw.as_ref().and_then(|raw| raw.reuse.as_ref())
+        let Some(Reuse { shape, values, .. }) =
+            self.raw.as_ref().and_then(|raw| raw.reuse.as_ref())
         else {
             return;
         };
@@ -180,7 +184,7 @@ impl HeaderList {
     pub(super) fn prefetch_list(&self) {
         let Some(raw) = &self.raw else { return };
         prefetch_at(raw.list.0.as_ptr().cast(), LIST);
-        if let Some(Reuse { shape, values }) = &raw.reuse {
+        if let Some(Reuse { shape, values, .. }) = &raw.reuse {
             for (range, value) in shape.values.iter().zip(values) {
                 prefetch_at(value.as_ptr(), range.len().min(LONG));
             }
@@ -204,8 +208,9 @@ impl HeaderList {
     }
 
     /// What a pool files the list under, if it can be used again.
-    pub(super) fn shape(&self) -> Option<&Arc<Shape>> {
-        Some(&self.raw.as_ref()?.reuse.as_ref()?.shape)
+    pub(super) fn number(&self) -> Option<(&Arc<Shape>, usize)> {
+        let reuse = self.raw.as_ref()?.reuse.as_ref()?;
+        Some((&reuse.shape, reuse.number))
     }
 
     pub(super) fn as_ptr(&self) -> Option<NonNull<rd::rd_kafka_headers_t>> {

@@ -6,18 +6,20 @@
 //!
 //! Whether a list can be used again is asked of the record's own header block, which is compared byte by byte with the shape's,
 //! and the list itself is not looked at: librdkafka keeps each header elsewhere, in memory that another core used last. To
-//! read them took 500 to 1,000 ns a record on a busy machine, as much as librdkafka takes to send one.
+//! read them took 500 to 1,000 ns a record on a busy machine, as much as librdkafka takes to send one. Which list is used
+//! again is no matter of chance either: see [`lots`](super::lots).
 //!
 //! Measured with glibc's malloc on 1 M records with five headers of 55 bytes, medians of 4: `produce` took 550 ns instead
 //! of 779 (290 without headers), and the process 1,600 ns of processor time a record instead of 1,900, the mock broker's
 //! share included.
 
+use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use franking_core::Headers;
 
 use super::headers::{HeaderList, Shape};
-use super::prefetch::prefetch;
+use super::lots::Lots;
 
 /// Shapes kept at once. A service that needs more has values of changing lengths, and recycling cannot help it.
 const SHAPES: usize = 64;
@@ -25,13 +27,15 @@ const SHAPES: usize = 64;
 const LISTS: usize = 131_072;
 /// Memory kept at once.
 const BYTES: usize = 64 << 20;
+/// A shape that no record had for so many has had its time: when a list is built, one of its lists goes.
+const OLD: u64 = 4096;
 /// A larger list is not kept: a few of them would fill the pool, and its allocations are the smaller part of its cost.
 const LARGEST: usize = BYTES / 1024;
 
-/// Lists of one shape, the latest on top.
+/// Lists of one shape.
 struct Shelf {
     shape: Arc<Shape>,
-    lists: Vec<HeaderList>,
+    lists: Lots<HeaderList>,
     /// When the shelf was last asked for.
     used: u64,
 }
@@ -41,9 +45,8 @@ struct Shelves {
     shelves: Vec<Shelf>,
     /// Where the last record's shape was: the next one's is there too, mostly.
     latest: usize,
-    /// The shape of the last list that was built without a shelf: the next ones share it.
-    built: Option<Arc<Shape>>,
     clock: u64,
+    /// What is on the shelves, and about how much memory that takes.
     lists: usize,
     bytes: usize,
 }
@@ -51,7 +54,8 @@ struct Shelves {
 /// What a pool has for a record.
 enum Found {
     List(HeaderList),
-    Shape(Arc<Shape>),
+    /// A shelf without a list: the number of a new one, and a list that nobody asks for any more.
+    Shape(Arc<Shape>, usize, Option<HeaderList>),
     Nothing,
 }
 
@@ -75,14 +79,19 @@ impl HeaderPool {
                 unsafe { list.overwrite(wire) };
                 list
             }
-            Found::Shape(shape) => HeaderList::build(headers, Some(shape)),
+            Found::Shape(shape, number, unused) => {
+                // Freed before the new one is made of its memory.
+                drop(unused);
+                HeaderList::build(headers, Some((shape, number)))
+            }
             Found::Nothing => {
                 let shape = Arc::new(Shape::of(headers));
                 if shape.bytes > LARGEST {
                     return HeaderList::build(headers, None);
                 }
-                self.lock().built = Some(Arc::clone(&shape));
-                HeaderList::build(headers, Some(shape))
+                let (reuse, unused) = self.lock().shelve(shape);
+                drop(unused);
+                HeaderList::build(headers, reuse)
             }
         }
     }
@@ -109,33 +118,56 @@ impl Shelves {
     fn take(&mut self, wire: &[u8]) -> Found {
         self.clock += 1;
         let Some(index) = self.find(|shape| shape.fits(wire)) else {
-            return match &self.built {
-                Some(shape) if shape.fits(wire) => Found::Shape(Arc::clone(shape)),
-                _ => Found::Nothing,
-            };
+            return Found::Nothing;
         };
         self.latest = index;
         let shelf = &mut self.shelves[index];
         shelf.used = self.clock;
-        match shelf.lists.pop() {
+        match shelf.lists.take() {
             Some(list) => {
                 self.lists -= 1;
                 self.bytes -= shelf.shape.bytes;
                 // A list is a pointer to what leads to librdkafka's list: each is asked for when the one before it is here.
-                let mut coming = shelf.lists.iter().rev();
+                let mut coming = shelf.lists.coming();
                 if let Some(next) = coming.next() {
                     next.prefetch_list();
                 }
                 if let Some(after) = coming.next() {
                     after.prefetch();
                 }
-                if let Some(later) = coming.nth(1) {
-                    prefetch(later);
-                }
                 Found::List(list)
             }
-            None => Found::Shape(Arc::clone(&shelf.shape)),
+            None => {
+                let number = shelf.lists.number();
+                let shape = Arc::clone(&shelf.shape);
+                Found::Shape(shape, number, self.unused())
+            }
         }
+    }
+
+    /// Makes a shelf for this shape, if there can be one, and gives the number of its first list. With it a list that makes
+    /// room for it: no more than one, so no call is a long one.
+    fn shelve(&mut self, shape: Arc<Shape>) -> (Option<(Arc<Shape>, usize)>, Option<HeaderList>) {
+        // Another thread may have had the same to send.
+        if let Some(index) = self.find(|other| other.is(&shape)) {
+            let Shelf { shape, lists, .. } = &mut self.shelves[index];
+            return (Some((Arc::clone(shape), lists.number())), None);
+        }
+        let unused = match self.shelves.len() < SHAPES {
+            true => self.unused(),
+            false => self.displace_oldest(),
+        };
+        if self.shelves.len() == SHAPES {
+            return (None, unused);
+        }
+        let mut lists = Lots::new();
+        let number = lists.number();
+        self.shelves.push(Shelf {
+            shape: Arc::clone(&shape),
+            lists,
+            used: self.clock,
+        });
+        (Some((shape, number)), unused)
     }
 
     /// The index of the shelf of this shape.
@@ -146,58 +178,63 @@ impl Shelves {
         }
     }
 
-    /// Files a list. Where there is no room, one list of the shape that was not asked for the longest goes first. At
-    /// most one is displaced for one that comes, so no call is a long one; a list that still has no room goes too.
+    /// Files a list. Where there is no room, one of the shape that was not asked for the longest goes first; if there still
+    /// is none, or the list's shelf is gone, it goes too.
     fn put(&mut self, list: HeaderList, displaced: &mut Vec<HeaderList>) {
-        let Some(shape) = list.shape() else {
+        let Some((shape, number)) = list.number() else {
             displaced.push(list);
             return;
         };
-        let mut shelf = self.find(|other| other.is(shape));
-        if !self.has_room(shape, shelf) {
-            self.displace_oldest(shelf, displaced);
-            shelf = self.find(|other| other.is(shape));
+        // Not another shelf of the same shape: its lists have other numbers.
+        let own = |other: &Shape| ptr::eq(other, &**shape);
+        if !self.has_room(shape.bytes) && self.oldest() != self.find(own) {
+            displaced.extend(self.displace_oldest());
         }
-        if !self.has_room(shape, shelf) {
-            displaced.push(list);
-            return;
-        }
-        self.lists += 1;
-        self.bytes += shape.bytes;
-        match shelf {
-            Some(shelf) => self.shelves[shelf].lists.push(list),
-            None => self.shelves.push(Shelf {
-                shape: Arc::clone(shape),
-                lists: vec![list],
-                used: self.clock,
-            }),
+        let has_room = self.has_room(shape.bytes);
+        match self.find(own) {
+            Some(index) if has_room => {
+                self.lists += 1;
+                self.bytes += shape.bytes;
+                self.shelves[index].lists.put(number, list);
+            }
+            Some(index) => {
+                self.shelves[index].lists.lose(number);
+                displaced.push(list);
+            }
+            None => displaced.push(list),
         }
     }
 
-    fn has_room(&self, shape: &Shape, shelf: Option<usize>) -> bool {
-        self.lists < LISTS
-            && self.bytes + shape.bytes <= BYTES
-            && (self.shelves.len() < SHAPES || shelf.is_some())
+    fn has_room(&self, bytes: usize) -> bool {
+        self.lists < LISTS && self.bytes + bytes <= BYTES
     }
 
-    /// Takes one list from the oldest shelf, unless that is `kept`, and the shelf too once it is empty.
-    fn displace_oldest(&mut self, kept: Option<usize>, displaced: &mut Vec<HeaderList>) {
-        let Some(oldest) = (0..self.shelves.len()).min_by_key(|&index| self.shelves[index].used)
-        else {
-            return;
-        };
-        if kept == Some(oldest) {
-            return;
-        }
+    /// The shelf that was not asked for the longest.
+    fn oldest(&self) -> Option<usize> {
+        (0..self.shelves.len()).min_by_key(|&index| self.shelves[index].used)
+    }
+
+    /// A list that nobody asks for any more, if there is one: the numbers of a sequence have become longer, or a service sends
+    /// something else now.
+    fn unused(&mut self) -> Option<HeaderList> {
+        let oldest = &self.shelves[self.oldest()?];
+        let is_old = self.clock - oldest.used > OLD;
+        is_old.then(|| self.displace_oldest()).flatten()
+    }
+
+    /// Takes a list from the oldest shelf, and the shelf too once it is empty.
+    fn displace_oldest(&mut self) -> Option<HeaderList> {
+        let oldest = self.oldest()?;
         let shelf = &mut self.shelves[oldest];
-        if let Some(list) = shelf.lists.pop() {
+        let list = shelf.lists.forget();
+        if list.is_some() {
             self.lists -= 1;
             self.bytes -= shelf.shape.bytes;
-            displaced.push(list);
         }
-        if shelf.lists.is_empty() {
+        if shelf.lists.len() == 0 {
             self.shelves.swap_remove(oldest);
         }
+        list
     }
 }
 
@@ -345,7 +382,7 @@ mod tests {
         assert_eq!(kept(&pool).1, 1);
     }
 
-    /// Before the first list comes back there is no shelf, and while many are in flight no list on it.
+    /// Before the first list comes back there is nothing on the shelf.
     #[test]
     fn lists_that_are_built_one_after_the_other_share_their_shape() {
         let pool = HeaderPool::default();
@@ -354,7 +391,7 @@ mod tests {
             .into_iter()
             .map(|pairs| take(&pool, pairs))
             .collect();
-        let shape = |list: &HeaderList| Arc::clone(list.shape().unwrap());
+        let shape = |list: &HeaderList| Arc::clone(list.number().unwrap().0);
         assert!(Arc::ptr_eq(&shape(&lists[0]), &shape(&lists[1])));
         pool.put(&mut lists);
         assert_eq!(kept(&pool).1, 4);

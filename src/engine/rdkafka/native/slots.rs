@@ -9,6 +9,7 @@ use std::ptr;
 use bytes::Bytes;
 
 use super::headers::Lent;
+use super::lots::Lots;
 use super::prefetch::prefetch;
 
 /// Entries of one chunk. Chunks are added and never moved, so growing costs the same small step at any size. They are
@@ -53,10 +54,8 @@ pub(crate) struct Home<T> {
 pub(super) struct Slab<T> {
     /// The place of each live slot, by its number.
     chunks: Vec<Box<[Option<Place<T>>]>>,
-    /// Places without a slot, the one that was used last on top: its memory is warm.
-    spare: Vec<Place<T>>,
-    /// How many numbers were given to places.
-    numbered: usize,
+    /// Places without a slot.
+    spare: Lots<Place<T>>,
     live: usize,
 }
 
@@ -64,8 +63,7 @@ impl<T> Slab<T> {
     pub(super) const fn new() -> Self {
         Self {
             chunks: Vec::new(),
-            spare: Vec::new(),
-            numbered: 0,
+            spare: Lots::new(),
             live: 0,
         }
     }
@@ -73,7 +71,7 @@ impl<T> Slab<T> {
     // What is written here may be cold, and is not read, but for the number, which was asked for a record ahead: the processor
     // waits for what it reads. Place and entry are empty, so there is nothing to drop, and to look would be to read them.
     pub(super) fn insert(&mut self, slot: Slot<T>) -> SlotId {
-        let mut place = match self.spare.pop() {
+        let mut place = match self.spare.take() {
             Some(place) => place,
             None => self.grow(),
         };
@@ -83,7 +81,7 @@ impl<T> Slab<T> {
         std::mem::forget(place.slot.replace(slot));
         std::mem::forget(entry.replace(place));
         self.live += 1;
-        if let Some(next) = self.spare.last() {
+        if let Some(next) = self.spare.coming().next() {
             prefetch(&**next);
         }
         id
@@ -100,7 +98,9 @@ impl<T> Slab<T> {
     /// Keeps places of this slab for later slots. They are empty, so that nothing of a user's is dropped in here. A place that
     /// is dropped instead takes its number with it.
     pub(super) fn keep(&mut self, places: impl Iterator<Item = Place<T>>) {
-        self.spare.extend(places);
+        for place in places {
+            self.spare.put(place.id.0, place);
+        }
     }
 
     /// Looks into the slot; `None` if it is not live.
@@ -123,11 +123,10 @@ impl<T> Slab<T> {
 
     /// A new place, and room for its number.
     fn grow(&mut self) -> Place<T> {
-        if self.numbered.is_multiple_of(CHUNK) {
+        let id = SlotId(self.spare.number());
+        if self.chunks.len() <= id.0 / CHUNK {
             self.chunks.push((0..CHUNK).map(|_| None).collect());
         }
-        let id = SlotId(self.numbered);
-        self.numbered += 1;
         Box::new(Home { id, slot: None })
     }
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::ffi::CString;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use franking_core::Topic as Name;
@@ -15,12 +16,18 @@ use super::codes::INVALID_ARG;
 use super::handle::Handle;
 use super::sys;
 
-/// A handle that lives as long as its [`Topics`].
+/// A handle that lives as long as its [`Topics`], and counts for nothing after.
 #[derive(Clone, Copy)]
-pub(crate) struct Topic<'t> {
-    pub(super) raw: NonNull<rd::rd_kafka_topic_t>,
-    pub(super) owner: &'t Topics,
+pub(crate) struct Topic {
+    raw: NonNull<rd::rd_kafka_topic_t>,
+    /// Which topics it is of.
+    owner: u64,
 }
+
+// SAFETY: without its topics it is a number. With them it is as `Owned`.
+unsafe impl Send for Topic {}
+// SAFETY: as above.
+unsafe impl Sync for Topic {}
 
 struct Owned(NonNull<rd::rd_kafka_topic_t>);
 
@@ -39,6 +46,8 @@ impl Drop for Owned {
 
 /// The topic handles of one client.
 pub(crate) struct Topics {
+    /// No two have the same.
+    id: u64,
     handles: RwLock<HashMap<Box<str>, Owned, BuildHasherDefault<Mix>>>,
 }
 
@@ -75,23 +84,38 @@ impl Hasher for Mix {
 
 impl Topics {
     pub(super) fn new() -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(0);
         Self {
+            id: IDS.fetch_add(1, Ordering::Relaxed),
             handles: RwLock::new(HashMap::default()),
         }
     }
 
+    /// librdkafka's handle, which lives as long as these topics.
+    ///
+    /// # Panics
+    /// It is one of other topics, which may be gone.
+    pub(super) fn raw(&self, topic: Topic) -> NonNull<rd::rd_kafka_topic_t> {
+        assert!(topic.owner == self.id, "a topic of another client");
+        topic.raw
+    }
+
+    fn of(&self, raw: NonNull<rd::rd_kafka_topic_t>) -> Topic {
+        Topic {
+            raw,
+            owner: self.id,
+        }
+    }
+
     /// The handle for `name`, or the code of the error. `handle` must be the same at every call: `Client` sees to it.
-    pub(super) fn get(&self, handle: &Handle, name: &str) -> Result<Topic<'_>, i32> {
+    pub(super) fn get(&self, handle: &Handle, name: &str) -> Result<Topic, i32> {
         if let Some(owned) = self
             .handles
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
         {
-            return Ok(Topic {
-                raw: owned.0,
-                owner: self,
-            });
+            return Ok(self.of(owned.0));
         }
         // A broker says of such a name that it is not valid, but librdkafka tells that to its first records only, and the
         // later ones that there is no such topic yet: those would be sent again and again.
@@ -101,10 +125,7 @@ impl Topics {
         let text = CString::new(name).map_err(|_| INVALID_ARG)?;
         let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(owned) = handles.get(name) {
-            return Ok(Topic {
-                raw: owned.0,
-                owner: self,
-            });
+            return Ok(self.of(owned.0));
         }
         // SAFETY: librdkafka is alive while `handle` is, the name is a C string that it copies, and null asks for the
         // client's own topic configuration.
@@ -114,6 +135,6 @@ impl Topics {
             return Err(unsafe { sys::rd_kafka_last_error() });
         };
         handles.insert(name.into(), Owned(raw));
-        Ok(Topic { raw, owner: self })
+        Ok(self.of(raw))
     }
 }
