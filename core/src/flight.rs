@@ -133,8 +133,15 @@ impl Flight {
 
     /// As new. Only where nobody waits to hear how it ends.
     pub(crate) fn clear(&mut self) {
-        self.attempts = 0;
-        self.history = None;
+        let Self {
+            frames: _,
+            promise: _,
+            permit: _,
+            attempts,
+            history,
+        } = self;
+        *attempts = 0;
+        *history = None;
     }
 
     /// Whether anybody waits to hear how this ends.
@@ -193,9 +200,7 @@ impl Flight {
                 Frame::Hook(hook) => {
                     guarded(|| hook.on_outcome(&outcome));
                 }
-                Frame::Token(kept, index) => {
-                    guarded(|| kept.settle(index as usize, &outcome));
-                }
+                Frame::Token(kept, index) => settle(kept, index, &outcome),
                 // A recoverer has nothing to do with a success.
                 Frame::Recover(..) => {}
             }
@@ -217,9 +222,7 @@ impl Flight {
                 Frame::Hook(hook) => {
                     guarded(|| hook.on_outcome(&outcome));
                 }
-                Frame::Token(kept, index) => {
-                    guarded(|| kept.settle(index as usize, &outcome));
-                }
+                Frame::Token(kept, index) => settle(kept, index, &outcome),
                 Frame::Recover(..) => {}
             }
         }
@@ -258,7 +261,7 @@ impl Flight {
                     guarded(|| hook.on_outcome(&outcome(record.view())));
                 }
                 Frame::Token(kept, index) => {
-                    guarded(|| kept.settle(index as usize, &outcome(record.view())));
+                    settle(kept, index, &outcome(record.view()));
                 }
                 Frame::Recover(recover, ticket) => {
                     let record = self.rebuild(record);
@@ -297,6 +300,12 @@ impl Drop for Flight {
             self.abandon(failure, &Parts::default().view());
         }
     }
+}
+
+/// With the reference, which may be the last to the interceptor: its end is somebody else's code too.
+#[inline]
+fn settle(kept: Arc<dyn Kept>, index: u32, outcome: &Outcome<'_>) {
+    guarded(move || kept.settle(index as usize, outcome));
 }
 
 fn metadata(placed: Placed, view: &View<'_>) -> RecordMetadata {

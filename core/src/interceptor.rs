@@ -241,8 +241,8 @@ impl<I: Interceptor, S> Layer<S> for InterceptorLayer<I> {
     }
 }
 
-/// A service with an [`Interceptor`] around it. It wraps no future, and allocates nothing for a record: tokens are kept in
-/// lots of up to 64.
+/// A service with an [`Interceptor`] around it. It wraps no future. Tokens are kept in lots of up to 64, and where a record has
+/// more than two hooks and recoverers it takes an allocation for each more.
 pub struct Intercepted<I: Interceptor, S> {
     tokens: Tokens<I>,
     inner: S,

@@ -3,12 +3,13 @@
 use std::{
     sync::{Arc, Mutex},
     task::{Context, Waker},
+    time::Duration,
 };
 
 use franking_core::{
     Code, Failed, Failure, Interceptor, InterceptorLayer, Outcome, Parts, Record, Recover,
     SendResult, hooks_panicked,
-    testing::{Answer, Scripted, send},
+    testing::{Answer, Scripted, block_on, send},
 };
 use tower_layer::Layer;
 use tower_service::Service;
@@ -214,6 +215,41 @@ fn a_panic_on_outcome_harms_no_other() {
     .unwrap();
     assert_eq!(taken(&log)[3..], ["c: ok 1", "b: ok 1", "a: ok 1"]);
     assert!(hooks_panicked() >= before + 2);
+}
+
+/// The last record of a stack that is gone takes the interceptor with it, whose end may panic as its functions may.
+#[test]
+fn a_panic_at_its_end_harms_no_other() {
+    struct Ends;
+
+    impl Interceptor for Ends {
+        type Token = ();
+
+        fn on_send(&self, _: &mut Parts) -> Result<(), Failure> {
+            Ok(())
+        }
+    }
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            std::panic::resume_unwind(Box::new("the end"));
+        }
+    }
+
+    let (log, engine) = (Log::default(), Scripted::new());
+    let before = hooks_panicked();
+    engine.stall();
+    let inner = InterceptorLayer::new(Ends).layer(engine.clone());
+    let mut stack = InterceptorLayer::new(Logs("outside", Arc::clone(&log), Calm)).layer(inner);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(stack.poll_ready(&mut cx).is_ready());
+    let sent = stack.call(Record::new("t"));
+    drop(stack);
+    engine.resume();
+    let sent = block_on(sent, Duration::from_secs(5));
+    assert!(sent.expect("an answer").is_ok());
+    assert_eq!(taken(&log), ["outside: send", "outside: ok 1"]);
+    assert!(hooks_panicked() > before);
 }
 
 #[test]

@@ -229,7 +229,7 @@ impl Audit {
 }
 
 impl Drop for Audit {
-    /// Every hook holds the audit, so nothing is in flight any more.
+    /// What waits for an outcome holds the audit, so nothing is in flight any more.
     fn drop(&mut self) {
         self.report();
     }

@@ -95,12 +95,13 @@ impl<T> Reports<'_, T> {
         let Report {
             mut place, headers, ..
         } = report;
-        // Here, with no lock held: what the slot still has is dropped.
-        place.slot = None;
+        let slot = place.slot.take();
         self.scratch.emptied.push(place);
         if !headers.is_empty() {
             self.scratch.spent.push(headers);
         }
+        // Here, with no lock held, and last: it may panic.
+        drop(slot);
     }
 
     /// Fetches the next messages and takes their slots; `false` if there are none.

@@ -54,7 +54,7 @@ struct Shelves {
 /// What a pool has for a record.
 enum Found {
     List(HeaderList),
-    /// A shelf without a list: the number of a new one, and a list that nobody asks for any more.
+    /// A shelf that should have one more: its number, and a list that nobody asks for any more.
     Shape(Arc<Shape>, usize, Option<HeaderList>),
     Nothing,
 }
@@ -187,18 +187,20 @@ impl Shelves {
         };
         // Not another shelf of the same shape: its lists have other numbers.
         let own = |other: &Shape| ptr::eq(other, &**shape);
-        if !self.has_room(shape.bytes) && self.oldest() != self.find(own) {
+        let shelf = self.find(own);
+        if shelf.is_some() && !self.has_room(shape.bytes) && self.oldest() != shelf {
             displaced.extend(self.displace_oldest());
         }
         let has_room = self.has_room(shape.bytes);
+        // Again: where a shelf was taken away, another stands now.
         match self.find(own) {
-            Some(index) if has_room => {
+            Some(shelf) if has_room => {
                 self.lists += 1;
                 self.bytes += shape.bytes;
-                self.shelves[index].lists.put(number, list);
+                self.shelves[shelf].lists.put(number, list);
             }
-            Some(index) => {
-                self.shelves[index].lists.lose(number);
+            Some(shelf) => {
+                self.shelves[shelf].lists.lose(number);
                 displaced.push(list);
             }
             None => displaced.push(list),
@@ -218,8 +220,9 @@ impl Shelves {
     /// something else now.
     fn unused(&mut self) -> Option<HeaderList> {
         let oldest = &self.shelves[self.oldest()?];
-        let is_old = self.clock - oldest.used > OLD;
-        is_old.then(|| self.displace_oldest()).flatten()
+        // One whose lists are all out may be asked for again when they are back.
+        let is_unused = self.clock - oldest.used > OLD && oldest.lists.len() > 0;
+        is_unused.then(|| self.displace_oldest()).flatten()
     }
 
     /// Takes a list from the oldest shelf, and the shelf too once it is empty.
@@ -379,6 +382,36 @@ mod tests {
             assert_eq!(list.iter().collect::<Vec<_>>(), pairs);
             pool.put(&mut vec![list]);
         }
+        assert_eq!(kept(&pool).1, 1);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_any_more_makes_room_one_by_one() {
+        let pool = HeaderPool::default();
+        let (short, long): (Pairs<'_>, Pairs<'_>) =
+            (vec![("seq", Some(b"9"))], vec![("seq", Some(b"10"))]);
+        let mut lists: Vec<_> = (0..10).map(|_| take(&pool, &short)).collect();
+        let last = lists.pop();
+        pool.put(&mut lists);
+        let take_long = |count| (0..count).map(|_| take(&pool, &long)).collect::<Vec<_>>();
+        let _out = take_long(OLD);
+        assert_eq!(kept(&pool), (2, 9, 9 * Shape::of(&headers(&short)).bytes));
+        let _more = take_long(3);
+        assert_eq!(kept(&pool).1, 6);
+        let _most = take_long(100);
+        assert_eq!((kept(&pool).0, kept(&pool).1), (1, 0));
+        // Its shelf is gone, so it is freed.
+        pool.put(&mut last.into_iter().collect());
+        assert_eq!(kept(&pool).1, 0);
+    }
+
+    #[test]
+    fn a_shape_whose_lists_are_all_out_is_not_forgotten() {
+        let pool = HeaderPool::default();
+        let (one, other): (Pairs<'_>, Pairs<'_>) = (vec![("a", None)], vec![("b", None)]);
+        let list = take(&pool, &one);
+        let _others: Vec<_> = (0..2 * OLD).map(|_| take(&pool, &other)).collect();
+        pool.put(&mut vec![list]);
         assert_eq!(kept(&pool).1, 1);
     }
 

@@ -13,7 +13,7 @@ use super::lots::Lots;
 use super::prefetch::prefetch;
 
 /// Entries of one chunk. Chunks are added and never moved, so growing costs the same small step at any size. They are
-/// kept until the client goes, as are places: the slab's size is that of the largest backlog there was.
+/// kept until the client goes, as are places: the slab's size is that of the largest backlog there was, and up to a seventh more.
 const CHUNK: usize = 512;
 
 /// What is kept of one record.
@@ -41,7 +41,7 @@ impl SlotId {
 }
 
 /// The memory of a slot, which is used again and again: a slot is written once, where it stays until its report, and passed
-/// on as a pointer. It is some 300 bytes, and each copy on the way costs as much as a small allocation.
+/// on as a pointer. It is some 250 bytes, and each copy on the way costs as much as a small allocation.
 pub(crate) type Place<T> = Box<Home<T>>;
 
 /// A slot's memory with its number in the slab.
