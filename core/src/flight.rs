@@ -84,6 +84,23 @@ pub(crate) enum Frame {
     Recover(Arc<dyn Recover>, u32),
 }
 
+impl Frame {
+    /// Tells the outcome to who waits for it here. A recoverer gets records, not outcomes.
+    #[inline]
+    fn tell(self, outcome: &Outcome<'_>) {
+        match self {
+            Self::Hook(hook) => {
+                guarded(|| hook.on_outcome(outcome));
+            }
+            // With the reference, which may be the last to the interceptor: its end is somebody else's code too.
+            Self::Token(kept, index) => {
+                guarded(move || kept.settle(index as usize, outcome));
+            }
+            Self::Recover(..) => {}
+        }
+    }
+}
+
 const _: () = assert!(size_of::<Frame>() == size_of::<Box<dyn Hook>>() + size_of::<usize>());
 
 impl Flight {
@@ -196,14 +213,7 @@ impl Flight {
             at,
         };
         while let Some(frame) = self.frames.pop() {
-            match frame {
-                Frame::Hook(hook) => {
-                    guarded(|| hook.on_outcome(&outcome));
-                }
-                Frame::Token(kept, index) => settle(kept, index, &outcome),
-                // A recoverer has nothing to do with a success.
-                Frame::Recover(..) => {}
-            }
+            frame.tell(&outcome);
         }
     }
 
@@ -218,13 +228,7 @@ impl Flight {
             at: Instant::now(),
         };
         while let Some(frame) = self.frames.pop() {
-            match frame {
-                Frame::Hook(hook) => {
-                    guarded(|| hook.on_outcome(&outcome));
-                }
-                Frame::Token(kept, index) => settle(kept, index, &outcome),
-                Frame::Recover(..) => {}
-            }
+            frame.tell(&outcome);
         }
         if let Some(promise) = self.promise.take() {
             promise.resolve(Err(SendError::new(failure).after_attempts(self.attempts)));
@@ -250,26 +254,18 @@ impl Flight {
         at: Instant,
     ) -> Option<Permit> {
         while let Some(frame) = self.frames.pop() {
-            let outcome = |record| Outcome {
+            if let Frame::Recover(recover, ticket) = frame {
+                let record = self.rebuild(record);
+                let failed = Failed::new(record, failure, self, ticket);
+                guarded(|| recover.recover(failed));
+                return None;
+            }
+            frame.tell(&Outcome {
                 result: Err(&failure),
-                record,
+                record: record.view(),
                 attempts: self.attempts,
                 at,
-            };
-            match frame {
-                Frame::Hook(hook) => {
-                    guarded(|| hook.on_outcome(&outcome(record.view())));
-                }
-                Frame::Token(kept, index) => {
-                    settle(kept, index, &outcome(record.view()));
-                }
-                Frame::Recover(recover, ticket) => {
-                    let record = self.rebuild(record);
-                    let failed = Failed::new(record, failure, self, ticket);
-                    guarded(|| recover.recover(failed));
-                    return None;
-                }
-            }
+            });
         }
         if let Some(promise) = self.promise.take()
             && !promise.is_abandoned()
@@ -300,12 +296,6 @@ impl Drop for Flight {
             self.abandon(failure, &Parts::default().view());
         }
     }
-}
-
-/// With the reference, which may be the last to the interceptor: its end is somebody else's code too.
-#[inline]
-fn settle(kept: Arc<dyn Kept>, index: u32, outcome: &Outcome<'_>) {
-    guarded(move || kept.settle(index as usize, outcome));
 }
 
 fn metadata(placed: Placed, view: &View<'_>) -> RecordMetadata {

@@ -8,6 +8,7 @@ use std::{iter, ptr};
 use bytes::Bytes;
 use franking_core::{Headers, Partitioner};
 use rdkafka_sys as rd;
+use rdkafka_sys::rd_kafka_vtype_t as Type;
 
 use super::events::{self, Event, Scratch, Status};
 use super::handle::{Handle, NewError, millis};
@@ -418,8 +419,6 @@ const UNKNOWN_TOPIC: i32 = 3;
 const TIMED_OUT: i32 = -185;
 
 type Value = rd::rd_kafka_vu_s__bindgen_ty_1;
-
-use rd::rd_kafka_vtype_t as Type;
 
 /// An argument of `rd_kafka_produceva`.
 fn argument(vtype: Type, u: Value) -> rd::rd_kafka_vu_t {

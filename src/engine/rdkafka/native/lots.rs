@@ -87,10 +87,8 @@ impl<T> Lots<T> {
 
     /// Takes one; `None` if there should be a new one.
     pub(super) fn take(&mut self) -> Option<T> {
-        if !self.is_open()
-            && !self.open_whole()
-            && (self.here * SPARE < self.made || !self.open_partial())
-        {
+        let has_many = self.here * SPARE >= self.made;
+        if !self.is_open() && !self.open_next(has_many) {
             return None;
         }
         self.pop().map(|(_, thing)| thing)
@@ -98,7 +96,7 @@ impl<T> Lots<T> {
 
     /// Takes one for good.
     pub(super) fn forget(&mut self) -> Option<T> {
-        if !self.is_open() && !self.open_whole() && !self.open_partial() {
+        if !self.is_open() && !self.open_next(true) {
             return None;
         }
         let (number, thing) = self.pop()?;
@@ -149,26 +147,23 @@ impl<T> Lots<T> {
         self.lots.get(self.open).is_some_and(|lot| lot.here != 0)
     }
 
-    fn open_whole(&mut self) -> bool {
-        while let Some(index) = self.whole.pop() {
-            self.lots[index].in_whole = false;
+    /// Opens the next lot: a whole one, or else, if it may be, one that has some.
+    fn open_next(&mut self, or_partial: bool) -> bool {
+        loop {
+            let index = if let Some(index) = self.whole.pop() {
+                self.lots[index].in_whole = false;
+                index
+            } else if or_partial && let Some(index) = self.partial.pop_front() {
+                self.lots[index].in_partial = false;
+                index
+            } else {
+                return false;
+            };
             if self.lots[index].here != 0 {
                 self.open = index;
                 return true;
             }
         }
-        false
-    }
-
-    fn open_partial(&mut self) -> bool {
-        while let Some(index) = self.partial.pop_front() {
-            self.lots[index].in_partial = false;
-            if self.lots[index].here != 0 {
-                self.open = index;
-                return true;
-            }
-        }
-        false
     }
 
     /// The first of the open lot, and its number.
