@@ -19,26 +19,33 @@ fn row_2_connections_that_are_cut_lose_double_and_invert_nothing() {
     let full = Full::new(ground.bootstrap(), HASTY);
     let before = ground.counts();
 
-    let load = Load::of(&full, &topic, RECORDS);
-    while !load.is_over() {
-        thread::sleep(random.between(Duration::from_millis(500), Duration::from_millis(1_500)));
-        let hit = match random.below(6) {
-            n @ 0..3 => std::slice::from_ref(&ground.proxies()[n as usize]),
-            _ => ground.proxies(),
-        };
-        // Where nothing is on its way, a cut shows nothing.
-        let since = Instant::now();
-        while hit.iter().any(|proxy| proxy.in_flight() == 0) && since.elapsed() < A_MOMENT {
-            thread::yield_now();
+    let (mut now, mut sent) = (before, 0);
+    // A machine that is fast has sent them all before enough was cut: it sends on.
+    while sent < RECORDS || now.cut < before.cut + 10 || now.unanswered < before.unanswered + 10 {
+        assert!(
+            sent < 10 * RECORDS,
+            "{now:?} after {sent} records, {before:?} before"
+        );
+        let load = Load::of(&full, &topic, RECORDS / 5);
+        sent += RECORDS / 5;
+        while !load.is_over() {
+            thread::sleep(random.between(Duration::from_millis(500), Duration::from_millis(1_500)));
+            let hit = match random.below(6) {
+                n @ 0..3 => std::slice::from_ref(&ground.proxies()[n as usize]),
+                _ => ground.proxies(),
+            };
+            // Where nothing is on its way, a cut shows nothing.
+            let since = Instant::now();
+            while hit.iter().any(|proxy| proxy.in_flight() == 0) && since.elapsed() < A_MOMENT {
+                thread::yield_now();
+            }
+            hit.iter().for_each(Proxy::cut);
         }
-        hit.iter().for_each(Proxy::cut);
+        load.finish(Duration::from_secs(120));
+        now = ground.counts();
     }
-    load.finish(Duration::from_secs(120));
 
-    let (now, copies) = (
-        ground.counts(),
-        full.history.stored(ground.direct(), &topic),
-    );
+    let copies = full.history.stored(ground.direct(), &topic);
     let (cut, unanswered) = (now.cut - before.cut, now.unanswered - before.unanswered);
     let verdict = full
         .judge(&copies)
@@ -47,10 +54,6 @@ fn row_2_connections_that_are_cut_lose_double_and_invert_nothing() {
     verdict.must_hold(&format!(
         "row 2, {cut} connections cut with {unanswered} requests in flight"
     ));
-    assert!(
-        cut >= 10 && unanswered >= 10,
-        "{cut} cut, {unanswered} in flight"
-    );
-    assert_eq!(verdict.acked, RECORDS);
+    assert_eq!(verdict.acked, sent);
     assert_eq!(full.retry.retries(), 0);
 }
