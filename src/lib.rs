@@ -53,6 +53,7 @@ pub mod producer;
 pub mod provenance;
 pub mod serializers;
 pub mod stack;
+mod timeout;
 
 pub use franking_core as core;
 #[doc(inline)]

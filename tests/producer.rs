@@ -4,7 +4,9 @@ mod support;
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::pin::pin;
 use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -784,6 +786,69 @@ async fn a_send_dropped_while_it_waits_for_room_is_not_sent_and_leaves_its_place
     }
     producer.flush().await;
     assert_eq!(producer.room().used(), 0);
+}
+
+// === far ahead of the acknowledgements ===
+
+/// A producer with room for more than a hundred thousand records, whose broker does not answer any more.
+async fn unanswered(mock: &Mock, block: &str) -> Producer<String, String> {
+    let producer = builder(mock.bootstrap())
+        .property("buffer.memory", "268435456")
+        .property("max.block.ms", block)
+        .build()
+        .unwrap();
+    producer.send(record("t", "first")).await.unwrap();
+    mock.round_trip(Duration::from_secs(100));
+    producer
+}
+
+/// Polls the future once and drops it.
+fn once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[tokio::test]
+async fn who_is_far_ahead_of_the_acknowledgements_waits_a_moment_where_there_is_room() {
+    const MANY: usize = 100_000;
+    let mock = Mock::with_topic("t", 1);
+    let producer = unanswered(&mock, "60000").await;
+    let mut sent = 0;
+    while let Poll::Ready(queued) = once(producer.enqueue(record("t", "v"))) {
+        queued.unwrap();
+        sent += 1;
+        assert!(sent < MANY, "nobody waited");
+    }
+    assert!(sent >= 2000, "waited after {sent}");
+    assert_eq!(
+        producer.room().outstanding(),
+        sent,
+        "what waited is given up"
+    );
+    producer.try_send(record("t", "never waits")).unwrap();
+    sent += 1;
+
+    // The broker may be away for longer than it takes to wait for each of them.
+    let started = Instant::now();
+    while sent < MANY {
+        producer.enqueue(record("t", "v")).await.unwrap();
+        sent += 1;
+    }
+    assert!(started.elapsed() < Duration::from_secs(30));
+    assert_eq!(producer.room().outstanding(), MANY);
+    let closed = producer.close(Duration::ZERO).await;
+    let settled = closed.delivered + closed.not_persisted + closed.unknown;
+    assert_eq!(settled, MANY as u64);
+}
+
+#[tokio::test]
+async fn who_has_no_time_to_wait_does_not_wait_for_acknowledgements() {
+    let mock = Mock::with_topic("t", 1);
+    let producer = unanswered(&mock, "0").await;
+    for _ in 0..20_000 {
+        let queued = once(producer.enqueue(record("t", "v")));
+        assert!(matches!(queued, Poll::Ready(Ok(_))), "{queued:?}");
+    }
+    producer.close(Duration::ZERO).await;
 }
 
 /// Fills the buffer, lets many wait for room with records that will be refused, and makes room for the first of them.

@@ -10,6 +10,9 @@ use std::{
 
 use franking_core::{Code, Failure, Room};
 
+use self::pace::Pace;
+
+pub mod pace;
 pub mod rdkafka;
 
 /// A future of an engine's housekeeping.
@@ -19,6 +22,9 @@ pub type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub trait Control: Send + Sync + 'static {
     /// The buffer, and the ledger of what is outstanding.
     fn room(&self) -> &Arc<Room>;
+
+    /// What keeps a producer's senders from running far ahead of the acknowledgements.
+    fn pace(&self) -> &Pace;
 
     /// Sends without lingering and resolves when every record accepted before has its final outcome.
     fn flush(&self) -> Task<()>;

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
@@ -13,7 +12,10 @@ use franking_core::{Code, Delivery, Failure, Record, SendError, SendResult, Seri
 use tracing::warn;
 
 use self::handles::Handles;
-use crate::engine::{Closed, Control};
+use crate::{
+    engine::{Closed, Control},
+    timeout::within,
+};
 
 mod blocking;
 mod builder;
@@ -230,8 +232,10 @@ impl<K: 'static, V: 'static> Producer<K, V> {
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 impl<K: 'static, V: 'static> Inner<K, V> {
-    /// Waits this long for room at most: what is left of `max.block.ms`.
+    /// Waits this long at most, for acknowledgements if too many are outstanding, and for room: what is left of
+    /// `max.block.ms`.
     async fn enqueue(&self, record: Record, left: Duration) -> Result<Delivery, SendError> {
+        let left = self.control.pace().wait(left).await;
         let mut handle = self.handles.take();
         // Mostly there is room: then no timer is needed.
         match std::future::poll_fn(|cx| Poll::Ready(handle.poll_ready(cx))).await {
@@ -254,12 +258,6 @@ impl<K: 'static, V: 'static> Inner<K, V> {
             Err(_) => Err(no_room(record, left)),
         }
     }
-}
-
-/// A time-out, where there is a timer. tokio panics where there is no runtime, or one without time, and has no question
-/// for that.
-fn within<F: Future>(time: Duration, future: F) -> Option<tokio::time::Timeout<F>> {
-    catch_unwind(AssertUnwindSafe(|| tokio::time::timeout(time, future))).ok()
 }
 
 /// Gives the record back with an error of `poll_ready`, which knows of none.

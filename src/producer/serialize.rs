@@ -5,8 +5,8 @@ use std::{future::Future, pin::Pin, time::Duration};
 use franking_core::{BoxError, Code, Failure, Parts, Preparing, Record, SendError, Topic};
 use tokio::time::Instant;
 
-use super::{Inner, ProducerRecord, within};
-use crate::serializers::registry::SchemaError;
+use super::{Inner, ProducerRecord};
+use crate::{serializers::registry::SchemaError, timeout::within};
 
 /// The wait for what serializers need before the first record to a topic.
 pub(super) type Prepared = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send>>;

@@ -36,7 +36,7 @@ use self::{
     secrets::Secrets,
     worker::Shared,
 };
-use super::{Closed, Control, Task};
+use super::{Closed, Control, Task, pace::Pace};
 use crate::{
     config::{self, Config, PartitionerName},
     partitioners::RoundRobin,
@@ -245,13 +245,15 @@ impl RdkafkaEngine {
             &record.headers,
             in_flight,
         );
-        produced.map_err(|rejected| {
+        let outstanding = produced.map_err(|rejected| {
             record.topic = rejected.user.topic;
             record.key = rejected.key;
             record.value = rejected.value;
             *flight = rejected.user.flight;
             Some(rejected.code)
-        })
+        })?;
+        self.shared.pace.sent(outstanding);
+        Ok(())
     }
 
     /// Settles a record that librdkafka did not take. No lock is held here: hooks run.
@@ -286,7 +288,6 @@ impl Service<Record> for RdkafkaEngine {
     type Future = Delivery;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        self.shared.check_fatal();
         self.reservation.poll(cx)
     }
 
@@ -391,6 +392,10 @@ struct RdkafkaControl {
 impl Control for RdkafkaControl {
     fn room(&self) -> &Arc<Room> {
         &self.shared.room
+    }
+
+    fn pace(&self) -> &Pace {
+        &self.shared.pace
     }
 
     fn flush(&self) -> Task<()> {

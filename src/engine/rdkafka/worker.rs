@@ -19,7 +19,10 @@ use franking_core::{Acks, Code, Escaped, Failure, Parts, Persistence, Placed, Ro
 use tracing::{debug, error, info, warn};
 
 use super::{
-    super::{Closed, closed},
+    super::{
+        Closed, closed,
+        pace::{Acknowledged, Pace},
+    },
     ClientCell, InFlight, Reported, Statistics,
     door::Door,
     ending::Hurry,
@@ -49,6 +52,7 @@ pub(super) struct Shared {
     pub(super) room: Arc<Room>,
     /// Empty once the engine is closed. Calls hold it for reading, so that who empties it waits for them.
     client: ClientCell,
+    pub(super) pace: Pace,
     acks_none: bool,
     max_request_size: usize,
     pub(super) door: Door,
@@ -88,6 +92,7 @@ impl Shared {
         Self {
             room,
             client: RwLock::new(Some(client)),
+            pace: Pace::new(),
             acks_none,
             max_request_size,
             door: Door::default(),
@@ -244,6 +249,7 @@ impl Shared {
 
     /// Settles a batch of records. No lock is held: hooks, recoverers and callbacks run in here.
     fn on_reports(&self, mut reports: Reports<'_, InFlight>) {
+        let first = reports.first();
         let mut offsets = Offsets::default();
         let mut now = Instant::now();
         let mut acks = Acks::new(&self.room, now);
@@ -302,6 +308,13 @@ impl Shared {
                 }
             }
         }
+        drop(acks);
+        let first = first.map(|first| Acknowledged {
+            partition: (first.topic, first.partition),
+            took: first.took,
+            outstanding: first.in_flight,
+        });
+        self.pace.acknowledged(first, now);
     }
 
     /// Settles what librdkafka never reported.

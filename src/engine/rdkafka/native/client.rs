@@ -103,7 +103,7 @@ impl<T: Send + 'static> Client<T> {
     }
 
     /// Hands the record to librdkafka without copying the payload: key and value live in the slot until the report,
-    /// which may come before this returns.
+    /// which may come before this returns. Says how many records have no report yet, this one included.
     ///
     /// Partition -1 leaves the choice to the partitioner. A timestamp is in milliseconds; `None` is the time of the
     /// call, and so is 0, which librdkafka cannot tell from none.
@@ -120,7 +120,7 @@ impl<T: Send + 'static> Client<T> {
         value: Option<Bytes>,
         headers: &Headers,
         user: T,
-    ) -> Result<(), Rejected<T>> {
+    ) -> Result<usize, Rejected<T>> {
         let topic = self.topics.raw(topic);
         let list = self.pool.take(headers);
         let raw_list = list.as_ptr();
@@ -133,7 +133,10 @@ impl<T: Send + 'static> Client<T> {
             user,
             headers: list.lend(),
         };
-        let id = self.lock().insert(slot);
+        let (id, in_flight) = {
+            let mut slots = self.lock();
+            (slots.insert(slot), slots.live())
+        };
 
         let headers = raw_list.map(|list| {
             let headers = list.as_ptr();
@@ -175,7 +178,7 @@ impl<T: Send + 'static> Client<T> {
         let error = unsafe { rd::rd_kafka_produceva(self.handle.raw(), arguments.as_ptr(), count) };
         if error.is_null() {
             // The record may have been reported by now: its slot and its list may belong to somebody else.
-            return Ok(());
+            return Ok(in_flight);
         }
         // SAFETY: the error is valid and ours, and used for the last time by the second call.
         let code = unsafe {
@@ -209,7 +212,7 @@ impl<T: Send + 'static> Client<T> {
                 })
             }
             // Not seen: librdkafka does not report what it rejects. If it did, the report has been given already.
-            None => Ok(()),
+            None => Ok(in_flight),
         }
     }
 

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rdkafka_sys as rd;
 
@@ -71,6 +72,17 @@ pub(crate) struct Report<T> {
     pub(crate) timestamp: Option<i64>,
 }
 
+/// What an event's first record says of the way to the brokers. All of its records are of one partition.
+pub(crate) struct First {
+    /// The address of librdkafka's topic, as a number that no other topic has.
+    pub(crate) topic: usize,
+    pub(crate) partition: i32,
+    /// From the call that handed it over.
+    pub(crate) took: Duration,
+    /// How many records had no report yet, those of the event included.
+    pub(crate) in_flight: usize,
+}
+
 /// The reports of one event.
 ///
 /// Reports come out with no lock held. Their places and header lists go back to the client with [`Reports::recycle`]: that
@@ -88,6 +100,31 @@ impl<T> Reports<'_, T> {
     pub(crate) fn next_user(&self) -> Option<&T> {
         let place = self.scratch.slots.get(self.cursor.next)?.as_ref()?;
         Some(&place.slot.as_ref()?.user)
+    }
+
+    /// What the first record says, before any report is taken; `None` if it failed.
+    pub(crate) fn first(&mut self) -> Option<First> {
+        let in_flight = lock(self.slots).live();
+        if !self.refill() {
+            return None;
+        }
+        let message = self.cursor.messages[0];
+        // SAFETY: the event gave the message and is alive.
+        let (code, topic, partition, took) = unsafe {
+            (
+                (*message).err,
+                (*message).rkt.addr(),
+                (*message).partition,
+                rd::rd_kafka_message_latency(message.cast()),
+            )
+        };
+        let took = u64::try_from(took).ok().filter(|_| code == 0)?;
+        Some(First {
+            topic,
+            partition,
+            took: Duration::from_micros(took),
+            in_flight,
+        })
     }
 
     /// Keeps a report's memory for later records.
@@ -114,7 +151,7 @@ impl<T> Reports<'_, T> {
         };
         cursor.next = 0;
         self.scratch.slots.clear();
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = lock(self.slots);
         slots.keep(self.scratch.emptied.drain(..));
         for &message in &cursor.messages[..count] {
             // SAFETY: the event gave the message and is alive.
@@ -285,6 +322,11 @@ pub(super) fn give<T>(
         _ => {}
     }
     drop(event);
+}
+
+fn lock<T>(slots: &Mutex<Slab<T>>) -> MutexGuard<'_, Slab<T>> {
+    // Nothing of anybody else's runs under this lock, so a poisoned slab is still whole.
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// # Safety

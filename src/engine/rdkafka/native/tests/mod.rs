@@ -117,7 +117,9 @@ fn produce<T: Send + 'static>(
     user: T,
 ) -> Result<(), Rejected<T>> {
     match client.topic(topic) {
-        Ok(topic) => client.produce(topic, partition, timestamp, key, value, headers, user),
+        Ok(topic) => client
+            .produce(topic, partition, timestamp, key, value, headers, user)
+            .map(drop),
         Err(code) => Err(Rejected {
             code,
             key,
