@@ -6,8 +6,14 @@ use std::{
     time::Duration,
 };
 
-/// A time-out; `None` where there is no timer. tokio panics where there is no runtime, or one without time, and has no
-/// question for that.
-pub(crate) fn within<F: Future>(time: Duration, future: F) -> Option<tokio::time::Timeout<F>> {
-    catch_unwind(AssertUnwindSafe(|| tokio::time::timeout(time, future))).ok()
+use tokio::{
+    runtime::Handle,
+    time::{Timeout, timeout},
+};
+
+/// A time-out; `None` where there is no timer: outside a tokio runtime, or in one without time, where tokio panics and has
+/// no question for it.
+pub(crate) fn within<F: Future>(time: Duration, future: F) -> Option<Timeout<F>> {
+    Handle::try_current().ok()?;
+    catch_unwind(AssertUnwindSafe(|| timeout(time, future))).ok()
 }

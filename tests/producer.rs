@@ -4,6 +4,7 @@ mod support;
 
 use std::collections::HashSet;
 use std::error::Error;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::mpsc;
 use std::task::{Context, Poll, Waker};
@@ -838,6 +839,40 @@ async fn who_is_far_ahead_of_the_acknowledgements_waits_a_moment_where_there_is_
     let closed = producer.close(Duration::ZERO).await;
     let settled = closed.delivered + closed.not_persisted + closed.unknown;
     assert_eq!(settled, MANY as u64);
+}
+
+#[tokio::test]
+async fn sends_that_one_task_polls_together_are_stored_in_their_order() {
+    const MANY: usize = 50_000;
+    let topic = topic(support::kafka(), "together", 1, &[]);
+    let producer = producer();
+    // Connected, it is acknowledged while others are still polled for the first time.
+    producer.send(record(&*topic, "first")).await.unwrap();
+    let mut sends: Vec<_> = (0..MANY)
+        .map(|n| Some(Box::pin(producer.enqueue(record(&*topic, n.to_string())))))
+        .collect();
+    let mut waited = 0;
+    poll_fn(|cx| {
+        for place in &mut sends {
+            match place.as_mut().map(|send| send.as_mut().poll(cx)) {
+                Some(Poll::Ready(queued)) => {
+                    queued.unwrap();
+                    *place = None;
+                }
+                Some(Poll::Pending) => waited += 1,
+                None => {}
+            }
+        }
+        match sends.iter().all(Option::is_none) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    assert!(waited > 0, "nobody waited");
+    producer.flush().await;
+    let numbers = (0..MANY).map(|n| n.to_string());
+    assert!(values(&topic).into_iter().skip(1).eq(numbers));
 }
 
 #[tokio::test]

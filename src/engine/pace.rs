@@ -14,8 +14,11 @@
 //!   BBR's rule for the bytes of a connection.
 //! - **Few** are [`FEW`] and [`FEW_IN_PARTITION`] for each partition in use: with less, batches would be small.
 //! - **Far brokers**, and slow ones ([`FAR`]), set no limit: beside the way there, the wait in the queue is nothing.
-//! - **Nobody waits longer than [`PATIENCE`]**: where no acknowledgement comes in that time, the limit doubles. So a buffer
-//!   fills up within some tens of milliseconds while brokers are away.
+//! - **Where no acknowledgement comes** for [`PATIENCE`] the limit doubles. So a buffer fills up within some tens of
+//!   milliseconds while brokers are away.
+//!
+//! Senders wait **in the order in which they came**, and who comes while somebody waits is behind them: sends that one task
+//! polls together (`buffered`, `join_all`) queue their records in the order of their first polls, as without a wait.
 //!
 //! It is a courtesy of the producer's senders, no part of the contract: an engine that is ready takes a record.
 
@@ -23,13 +26,16 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
 
-use tokio::sync::Notify;
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, MutexGuard, Notify},
+};
 
 use crate::timeout::within;
 
@@ -60,14 +66,26 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// A partition is in use for so long after an acknowledgement, and up to twice that.
 const IN_USE: Duration = Duration::from_secs(1);
 
+/// Who has less time than this does not wait for acknowledgements: it could not wait for room then.
+const SHORT: Duration = Duration::from_millis(20);
+
 /// What keeps senders from running far ahead of the acknowledgements. One engine has one; its producers ask it.
 pub struct Pace {
     /// The senders wait while more records than this are outstanding.
     limit: AtomicUsize,
-    /// More are. Cleared by the next acknowledgements.
-    ahead: AtomicBool,
+    /// When the wait for acknowledgements ends, in microseconds from `start`; 0 while there is none.
+    until: AtomicU64,
+    start: Instant,
     acknowledged: Notify,
-    learned: Mutex<Learned>,
+    /// The first of those who wait has it, and the others wait for it in the order in which they came.
+    turn: Mutex<()>,
+    /// How many wait for their turn, or have it.
+    in_line: AtomicUsize,
+    waits: AtomicU64,
+    /// Somebody came from a runtime without time. To find that out again for each record would be a panic for each, caught
+    /// but heard by panic hooks: nobody waits then.
+    timeless: AtomicBool,
+    learned: std::sync::Mutex<Learned>,
 }
 
 /// What acknowledgements have shown.
@@ -79,22 +97,36 @@ struct Learned {
 
 /// The first record of those that were acknowledged together. They are of one partition.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Acknowledged {
-    /// Topic and partition, by numbers that nobody else has.
-    pub(super) partition: (usize, i32),
+pub(crate) struct Acknowledged {
+    /// Topic and partition, by numbers that no other ones have.
+    pub(crate) partition: (usize, i32),
     /// From the record's way into the engine.
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
     /// How many records were outstanding, these included.
-    pub(super) outstanding: usize,
+    pub(crate) outstanding: usize,
 }
+
+/// A sender's turn. Who comes later waits until it is dropped.
+pub(crate) struct Turn<'p> {
+    _turn: MutexGuard<'p, ()>,
+    _place: Place<'p>,
+}
+
+/// The time was over before it was a sender's turn.
+pub(crate) struct Late;
 
 impl Pace {
     pub(super) fn new() -> Self {
         Self {
             limit: AtomicUsize::new(FEW),
-            ahead: AtomicBool::new(false),
+            until: AtomicU64::new(0),
+            start: Instant::now(),
             acknowledged: Notify::new(),
-            learned: Mutex::new(Learned {
+            turn: Mutex::new(()),
+            in_line: AtomicUsize::new(0),
+            waits: AtomicU64::new(0),
+            timeless: AtomicBool::new(false),
+            learned: std::sync::Mutex::new(Learned {
                 alone: NEAR,
                 partitions: InUse::default(),
             }),
@@ -103,8 +135,8 @@ impl Pace {
 
     /// Takes note of a record that went in, and of how many are outstanding with it.
     pub(super) fn sent(&self, outstanding: usize) {
-        if outstanding > self.limit.load(Relaxed) {
-            self.ahead.store(true, Relaxed);
+        if outstanding > self.limit.load(Relaxed) && self.until.load(Relaxed) == 0 {
+            self.until.store(self.now() + micros(PATIENCE), Relaxed);
         }
     }
 
@@ -114,54 +146,99 @@ impl Pace {
             let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
             self.limit.store(learned.limit(first, now), Relaxed);
         }
-        if self.ahead.load(Relaxed) {
-            self.go();
+        self.go();
+    }
+
+    /// Lets senders go on.
+    pub(super) fn go(&self) {
+        if self.until.load(Relaxed) != 0 {
+            self.until.store(0, Relaxed);
+            self.acknowledged.notify_waiters();
         }
     }
 
-    /// Waits for the next acknowledgements if senders are far ahead of them, for up to [`PATIENCE`] of the time that is
-    /// left; without a timer, not at all. Gives back what is left then.
-    pub(crate) async fn wait(&self, left: Duration) -> Duration {
-        if !self.ahead.load(Relaxed) || left.is_zero() {
-            return left;
+    /// How often a sender waited for acknowledgements.
+    pub(super) fn waits(&self) -> u64 {
+        self.waits.load(Relaxed)
+    }
+
+    /// Waits for a sender's turn if senders are far ahead of the acknowledgements, and says how much of the time is left.
+    /// Mostly there is neither wait nor turn. A turn is to be kept until the record has its room: who came later must
+    /// not be before it.
+    ///
+    /// Without a timer there is no wait.
+    pub(crate) async fn turn(&self, left: Duration) -> Result<(Option<Turn<'_>>, Duration), Late> {
+        if self.until.load(Relaxed) == 0 && self.in_line.load(Relaxed) == 0 {
+            return Ok((None, left));
         }
         // Boxed, so that it is in nobody's way who does not wait.
-        Box::pin(self.wait_for_acknowledgements(left)).await
+        Box::pin(self.wait(left)).await
     }
 
-    async fn wait_for_acknowledgements(&self, left: Duration) -> Duration {
-        let limit = self.limit.load(Relaxed);
-        let acknowledged = self.acknowledged.notified();
-        if !self.ahead.load(Relaxed) {
-            return left;
+    async fn wait(&self, left: Duration) -> Result<(Option<Turn<'_>>, Duration), Late> {
+        if left <= SHORT || self.timeless.load(Relaxed) || Handle::try_current().is_err() {
+            return Ok((None, left));
         }
-        let Some(acknowledged) = within(PATIENCE.min(left), acknowledged) else {
-            return left;
-        };
         let started = Instant::now();
-        if acknowledged.await.is_err() {
-            // Of those who wait together one doubles it.
-            let doubled = limit.saturating_mul(2);
-            let _ = self
-                .limit
-                .compare_exchange(limit, doubled, Relaxed, Relaxed);
-            self.go();
+        let place = Place::in_line(&self.in_line);
+        let Some(turn) = within(left, self.turn.lock()) else {
+            self.timeless.store(true, Relaxed);
+            return Ok((None, left));
+        };
+        let turn = Turn {
+            _turn: turn.await.map_err(|_| Late)?,
+            _place: place,
+        };
+        let acknowledged = self.acknowledged.notified();
+        let until = self.until.load(Relaxed);
+        if until != 0 {
+            self.waits.fetch_add(1, Relaxed);
+            let patience = Duration::from_micros(until.saturating_sub(self.now()));
+            let came = match within(patience, acknowledged) {
+                Some(acknowledged) if !patience.is_zero() => acknowledged.await.is_ok(),
+                // Somebody else who gave up waited that long.
+                _ => false,
+            };
+            if !came {
+                let doubled = self.limit.load(Relaxed).saturating_mul(2);
+                self.limit.store(doubled, Relaxed);
+                self.go();
+            }
         }
-        left.saturating_sub(started.elapsed())
+        Ok((Some(turn), left.saturating_sub(started.elapsed())))
     }
 
-    fn go(&self) {
-        self.ahead.store(false, Relaxed);
-        self.acknowledged.notify_waiters();
+    fn now(&self) -> u64 {
+        micros(self.start.elapsed())
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    time.as_micros() as u64
 }
 
 impl fmt::Debug for Pace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pace")
             .field("limit", &self.limit)
-            .field("ahead", &self.ahead)
+            .field("in_line", &self.in_line)
             .finish_non_exhaustive()
+    }
+}
+
+/// Is counted while it is there.
+struct Place<'p>(&'p AtomicUsize);
+
+impl<'p> Place<'p> {
+    fn in_line(line: &'p AtomicUsize) -> Self {
+        line.fetch_add(1, Relaxed);
+        Self(line)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -184,8 +261,8 @@ impl Learned {
         if self.alone > FAR {
             return usize::MAX;
         }
-        let on_their_way = outstanding as f64 * self.alone.div_duration_f64(took);
-        few.max((2.0 * on_their_way) as usize)
+        let twice = outstanding as u64 * 2 * micros(self.alone) / micros(took).max(1);
+        few.max(twice as usize)
     }
 }
 
@@ -216,6 +293,7 @@ impl InUse {
 mod tests {
     use std::pin::pin;
 
+    use franking_core::testing::block_on;
     use tokio::time::{Instant as Clock, timeout};
 
     use super::*;
@@ -237,9 +315,17 @@ mod tests {
 
     /// Whether a sender would have to wait with so many outstanding.
     fn holds(pace: &Pace, outstanding: usize) -> bool {
-        pace.ahead.store(false, Relaxed);
+        pace.until.store(0, Relaxed);
         pace.sent(outstanding);
-        pace.ahead.load(Relaxed)
+        pace.until.load(Relaxed) != 0
+    }
+
+    /// Waits for a turn, and how much of a minute is left then.
+    async fn wait(pace: &Pace) -> Duration {
+        let Ok((_, left)) = pace.turn(LONG).await else {
+            panic!("late");
+        };
+        left
     }
 
     /// The limit after many acknowledgements of records that were sent as fast as possible, to brokers that take so many a
@@ -260,7 +346,7 @@ mod tests {
         pace.acknowledged(of(0, ms(3), 10), Instant::now());
         assert!(!holds(&pace, FEW + FEW_IN_PARTITION));
         let before = Clock::now();
-        assert_eq!(pace.wait(LONG).await, LONG);
+        assert_eq!(wait(&pace).await, LONG);
         assert_eq!(before.elapsed(), Duration::ZERO);
     }
 
@@ -321,20 +407,50 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn acknowledgements_let_all_senders_go_on() {
+    async fn acknowledgements_let_senders_go_on_in_the_order_in_which_they_came() {
         let pace = Pace::new();
         assert!(holds(&pace, FEW + 1));
-        let mut first = pin!(pace.wait(LONG));
-        let mut second = pin!(pace.wait(LONG));
+        let (mut first, mut second) = (pin!(pace.turn(LONG)), pin!(pace.turn(LONG)));
         for waiting in [&mut first, &mut second] {
-            assert!(timeout(PATIENCE / 2, waiting).await.is_err());
+            assert!(timeout(PATIENCE / 5, waiting).await.is_err());
         }
         // These failed, and nothing is learned from them; yet they are gone.
         pace.acknowledged(None, Instant::now());
-        for waiting in [first, second] {
-            assert!(timeout(Duration::ZERO, waiting).await.is_ok());
+        // Nothing holds it up but those who were here before.
+        let mut third = pin!(pace.turn(LONG));
+        for waiting in [&mut third, &mut second] {
+            assert!(timeout(Duration::ZERO, waiting).await.is_err());
         }
+        for waiting in [first, second, third] {
+            let turn = timeout(Duration::ZERO, waiting).await;
+            assert!(matches!(turn, Ok(Ok((Some(_), _)))));
+        }
+        assert!(matches!(pace.turn(LONG).await, Ok((None, LONG))));
         assert_eq!(pace.limit.load(Relaxed), FEW);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_leaves_its_place() {
+        let pace = Pace::new();
+        assert!(holds(&pace, FEW + 1));
+        for _ in 0..3 {
+            assert!(timeout(PATIENCE / 5, pace.turn(LONG)).await.is_err());
+        }
+        assert_eq!(pace.in_line.load(Relaxed), 0);
+        std::thread::sleep(PATIENCE);
+        // They have waited for those who come later.
+        assert!(timeout(Duration::ZERO, pace.turn(LONG)).await.is_ok());
+        assert_eq!(pace.limit.load(Relaxed), 2 * FEW);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_turn_never_comes_is_late() {
+        let pace = Pace::new();
+        assert!(holds(&pace, FEW + 1));
+        let _first = pace.turn(LONG).await;
+        let before = Clock::now();
+        assert!(pace.turn(LONG).await.is_err());
+        assert_eq!(before.elapsed(), LONG);
     }
 
     #[tokio::test(start_paused = true)]
@@ -342,7 +458,7 @@ mod tests {
         let pace = Pace::new();
         let (before, mut outstanding) = (Clock::now(), 0);
         while outstanding < 1_000_000 {
-            pace.wait(LONG).await;
+            wait(&pace).await;
             outstanding += 1;
             pace.sent(outstanding);
         }
@@ -351,22 +467,28 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_longer_than_there_is_time() {
+    async fn who_has_little_time_keeps_it_for_the_room() {
         let pace = Pace::new();
-        assert!(holds(&pace, FEW + 1));
-        let before = Clock::now();
-        assert_eq!(pace.wait(Duration::ZERO).await, Duration::ZERO);
-        assert_eq!(before.elapsed(), Duration::ZERO);
-        pace.wait(ms(2)).await;
-        assert_eq!(before.elapsed(), ms(2));
+        for left in [Duration::ZERO, SHORT] {
+            assert!(holds(&pace, FEW + 1));
+            let before = Clock::now();
+            let turn = pace.turn(left).await;
+            assert!(matches!(turn, Ok((None, still)) if still == left));
+            assert_eq!(before.elapsed(), Duration::ZERO);
+        }
     }
 
     #[test]
     fn without_a_timer_nobody_waits() {
         let pace = Pace::new();
         assert!(holds(&pace, FEW + 1));
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = { runtime }.build().unwrap();
-        assert_eq!(runtime.block_on(pace.wait(LONG)), LONG);
+        let waited = block_on(wait(&pace), Duration::from_secs(60));
+        assert_eq!(waited, Some(LONG), "without a runtime");
+
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.build().unwrap();
+        assert_eq!(runtime.block_on(wait(&pace)), LONG, "without time");
+        assert!(pace.timeless.load(Relaxed));
+        assert_eq!(runtime.block_on(wait(&pace)), LONG);
     }
 }

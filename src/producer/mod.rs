@@ -43,7 +43,9 @@ pub use self::{
 /// | [`send_and_forget`](Self::send_and_forget) | yes | no | seen by layers only |
 /// | [`blocking`](Self::blocking) | yes, blocking | yes, blocking | returned |
 ///
-/// A full buffer (`buffer.memory`) makes senders wait in order, up to `max.block.ms`.
+/// A full buffer (`buffer.memory`) makes senders wait in order, up to `max.block.ms`. Before that, a sender that is far
+/// ahead of the acknowledgements waits for the next of them, 5 ms at most: see [`pace`](crate::engine::pace). `try_send` and
+/// `blocking` know no such wait.
 ///
 /// Dropping the last clone does not lose what was sent: records in flight are delivered in the background while the
 /// process lives, and a warning says so. [`close`](Self::close) waits for them.
@@ -232,26 +234,27 @@ impl<K: 'static, V: 'static> Producer<K, V> {
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 impl<K: 'static, V: 'static> Inner<K, V> {
-    /// Waits this long at most, for acknowledgements if too many are outstanding, and for room: what is left of
-    /// `max.block.ms`.
+    /// Waits this long at most, for its turn if too many are outstanding, and for room: what is left of `max.block.ms`.
     async fn enqueue(&self, record: Record, left: Duration) -> Result<Delivery, SendError> {
-        let left = self.control.pace().wait(left).await;
+        let Ok((turn, still_left)) = self.control.pace().turn(left).await else {
+            return Err(no_room(record, left));
+        };
         let mut handle = self.handles.take();
         // Mostly there is room: then no timer is needed.
-        match std::future::poll_fn(|cx| Poll::Ready(handle.poll_ready(cx))).await {
-            Poll::Ready(Ok(())) => return Ok(handle.call(record)),
-            Poll::Ready(Err(error)) => return Err(with_record(error, record)),
-            Poll::Pending => {}
-        }
-        let waited = match within(left, handle.ready()) {
-            Some(waiting) => waiting.await,
-            None => {
-                let failure = Failure::new(Code::WouldBlock)
-                    .detail("the buffer is full, and to wait for max.block.ms takes a tokio runtime with time enabled")
-                    .advice("send from such a runtime, or use blocking()");
-                return Err(SendError::giving_back(failure, record, 0));
-            }
+        let waited = match std::future::poll_fn(|cx| Poll::Ready(handle.poll_ready(cx))).await {
+            Poll::Ready(ready) => Ok(ready),
+            Poll::Pending => match within(still_left, handle.ready()) {
+                Some(waiting) => waiting.await,
+                None => {
+                    let failure = Failure::new(Code::WouldBlock)
+                        .detail("the buffer is full, and to wait for max.block.ms takes a tokio runtime with time enabled")
+                        .advice("send from such a runtime, or use blocking()");
+                    return Err(SendError::giving_back(failure, record, 0));
+                }
+            },
         };
+        // A layer may send in its `call`: not behind this.
+        drop(turn);
         match waited {
             Ok(Ok(())) => Ok(handle.call(record)),
             Ok(Err(error)) => Err(with_record(error, record)),

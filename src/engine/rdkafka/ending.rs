@@ -29,6 +29,7 @@ impl Lifeline {
         let shared = Arc::clone(&self.0);
         let before = shared.room.totals();
         shared.room.refuse(closed());
+        shared.pace.go();
         {
             let mut ending = shared.ending();
             let (earliest, before) = ending.closing.unwrap_or((deadline, before));

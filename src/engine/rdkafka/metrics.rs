@@ -38,6 +38,12 @@ const ENGINE: &[Gauge<Shared>] = &[
         "Times that the hooks of 16 records together took more than 1 ms",
         |engine| engine.slow_hooks() as f64,
     ),
+    (
+        "franking.sends.held",
+        "{event}",
+        "Times that a send waited for acknowledgements, as many were outstanding",
+        |engine| engine.pace.waits() as f64,
+    ),
 ];
 
 /// Known when `statistics.interval.ms` is on.

@@ -288,7 +288,14 @@ impl Service<Record> for RdkafkaEngine {
     type Future = Delivery;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
-        self.reservation.poll(cx)
+        match self.reservation.poll(cx) {
+            // Whom librdkafka refuses for good, `call` would tell; but there is no call before there is room.
+            Poll::Pending => {
+                self.shared.check_fatal();
+                self.reservation.poll(cx)
+            }
+            ready => ready,
+        }
     }
 
     fn call(&mut self, mut record: Record) -> Delivery {

@@ -19,10 +19,7 @@ use franking_core::{Acks, Code, Escaped, Failure, Parts, Persistence, Placed, Ro
 use tracing::{debug, error, info, warn};
 
 use super::{
-    super::{
-        Closed, closed,
-        pace::{Acknowledged, Pace},
-    },
+    super::{Closed, closed, pace::Pace},
     ClientCell, InFlight, Reported, Statistics,
     door::Door,
     ending::Hurry,
@@ -142,6 +139,7 @@ impl Shared {
                         "build a new producer; records that came back as not persisted can be sent through it",
                     ),
             );
+            self.pace.go();
             self.fatal.store(true, Ordering::Relaxed);
         }
     }
@@ -309,11 +307,6 @@ impl Shared {
             }
         }
         drop(acks);
-        let first = first.map(|first| Acknowledged {
-            partition: (first.topic, first.partition),
-            took: first.took,
-            outstanding: first.in_flight,
-        });
         self.pace.acknowledged(first, now);
     }
 

@@ -16,6 +16,7 @@ use super::pool::HeaderPool;
 use super::prefetch::prefetch;
 use super::slots::{Place, Slab, SlotId};
 use super::sys::{self, Message};
+use crate::engine::pace::Acknowledged;
 
 /// Reports whose slots are taken under one lock. Few enough that sending threads hardly wait for it.
 const AT_ONCE: usize = 256;
@@ -72,17 +73,6 @@ pub(crate) struct Report<T> {
     pub(crate) timestamp: Option<i64>,
 }
 
-/// What an event's first record says of the way to the brokers. All of its records are of one partition.
-pub(crate) struct First {
-    /// The address of librdkafka's topic, as a number that no other topic has.
-    pub(crate) topic: usize,
-    pub(crate) partition: i32,
-    /// From the call that handed it over.
-    pub(crate) took: Duration,
-    /// How many records had no report yet, those of the event included.
-    pub(crate) in_flight: usize,
-}
-
 /// The reports of one event.
 ///
 /// Reports come out with no lock held. Their places and header lists go back to the client with [`Reports::recycle`]: that
@@ -102,28 +92,26 @@ impl<T> Reports<'_, T> {
         Some(&place.slot.as_ref()?.user)
     }
 
-    /// What the first record says, before any report is taken; `None` if it failed.
-    pub(crate) fn first(&mut self) -> Option<First> {
-        let in_flight = lock(self.slots).live();
+    /// The first record, before any report is taken; `None` if it failed. A topic is the address of librdkafka's.
+    pub(crate) fn first(&mut self) -> Option<Acknowledged> {
+        let outstanding = lock(self.slots).live();
         if !self.refill() {
             return None;
         }
         let message = self.cursor.messages[0];
         // SAFETY: the event gave the message and is alive.
-        let (code, topic, partition, took) = unsafe {
+        let (code, partition, took) = unsafe {
             (
                 (*message).err,
-                (*message).rkt.addr(),
-                (*message).partition,
+                ((*message).rkt.addr(), (*message).partition),
                 rd::rd_kafka_message_latency(message.cast()),
             )
         };
         let took = u64::try_from(took).ok().filter(|_| code == 0)?;
-        Some(First {
-            topic,
+        Some(Acknowledged {
             partition,
             took: Duration::from_micros(took),
-            in_flight,
+            outstanding,
         })
     }
 
