@@ -847,9 +847,9 @@ async fn sends_that_one_task_polls_together_are_stored_in_their_order() {
     let topic = topic(support::kafka(), "together", 1, &[]);
     let producer = producer();
     // Connected, it is acknowledged while others are still polled for the first time.
-    producer.send(record(&*topic, "first")).await.unwrap();
+    producer.send(record(&topic, "first")).await.unwrap();
     let mut sends: Vec<_> = (0..MANY)
-        .map(|n| Some(Box::pin(producer.enqueue(record(&*topic, n.to_string())))))
+        .map(|n| Some(Box::pin(producer.enqueue(record(&topic, n.to_string())))))
         .collect();
     let mut waited = 0;
     poll_fn(|cx| {

@@ -53,9 +53,13 @@ const NEAR: Duration = Duration::from_millis(10);
 /// Brokers are far that take longer than this for a record with few before it.
 const FAR: Duration = Duration::from_millis(25);
 
+/// And brokers of which so many acknowledgements one after the other took twice as long, whatever was before them: more
+/// than it takes to get through a queue that had grown long.
+const SURELY_FAR: u32 = 256;
+
 /// An acknowledgement that is slower than the others counts for so much of the difference: a pause of the broker is not
 /// a longer way.
-const SLOWER_COUNTS: u32 = 24;
+const SLOWER_COUNTS: u32 = 32;
 
 /// And a difference for no more than this: the first record's is the time to connect.
 const SLOWER_BY: Duration = Duration::from_millis(100);
@@ -92,6 +96,8 @@ pub struct Pace {
 struct Learned {
     /// The time a record takes with few before it.
     alone: Duration,
+    /// How many of the last ones one after the other took twice what is far.
+    long: u32,
     partitions: InUse,
 }
 
@@ -128,6 +134,7 @@ impl Pace {
             timeless: AtomicBool::new(false),
             learned: std::sync::Mutex::new(Learned {
                 alone: NEAR,
+                long: 0,
                 partitions: InUse::default(),
             }),
         }
@@ -252,13 +259,17 @@ impl Learned {
         } = first;
         let few = FEW + FEW_IN_PARTITION * self.partitions.count(partition, now);
         // Senders that are held have somewhat more than few outstanding, as acknowledgements come by the batch.
-        if outstanding <= 2 * few {
+        if outstanding <= 3 * few {
             self.alone = match took.checked_sub(self.alone) {
                 Some(slower) => self.alone + slower.min(SLOWER_BY) / SLOWER_COUNTS,
                 None => took.max(NEAR),
             };
         }
-        if self.alone > FAR {
+        self.long = match took > 2 * FAR {
+            true => self.long.saturating_add(1),
+            false => 0,
+        };
+        if self.alone > FAR || self.long > SURELY_FAR {
             return usize::MAX;
         }
         let twice = outstanding as u64 * 2 * micros(self.alone) / micros(took).max(1);
