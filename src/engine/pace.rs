@@ -12,10 +12,11 @@
 //! - **By Little's law** a queue that holds `n` records which take the time `t` moves `n / t` of them in a second. Twice
 //!   as many as are on their way at that rate in the time that a record takes *with few before it* leave no gap. It is
 //!   BBR's rule for the bytes of a connection.
-//! - **Few** are [`FEW`] and [`FEW_IN_PARTITION`] for each partition in use: with less, batches would be small.
-//! - **Far brokers**, and slow ones ([`FAR`]), set no limit: beside the way there, the wait in the queue is nothing.
-//! - **Where no acknowledgement comes** for [`PATIENCE`] the limit doubles. So a buffer fills up within some tens of
-//!   milliseconds while brokers are away.
+//! - **Few** are 2,048, and 512 more for each partition in use: with less, batches would be small.
+//! - **Far brokers**, and slow ones, set no limit (25 ms for a record with few before it): beside the way there, the wait
+//!   in the queue is nothing.
+//! - **Where no acknowledgement comes** for 5 ms the limit doubles. So a buffer fills up within some tens of milliseconds
+//!   while brokers are away.
 //!
 //! Senders wait **in the order in which they came**, and who comes while somebody waits is behind them: sends that one task
 //! polls together (`buffered`, `join_all`) queue their records in the order of their first polls, as without a wait.
