@@ -842,7 +842,7 @@ async fn who_is_far_ahead_of_the_acknowledgements_waits_a_moment_where_there_is_
 }
 
 #[tokio::test]
-async fn sends_that_one_task_polls_together_are_stored_in_their_order() {
+async fn what_one_task_enqueues_together_is_stored_in_its_order() {
     const MANY: usize = 50_000;
     let topic = topic(support::kafka(), "together", 1, &[]);
     let producer = producer();

@@ -11,7 +11,7 @@ use std::{
 use franking_core::{Code, Delivery, Failure, Record, SendError, SendResult, Serializer};
 use tracing::warn;
 
-use self::handles::Handles;
+use self::handles::{Handle, Handles};
 use crate::{
     engine::{Closed, Control},
     timeout::within,
@@ -43,9 +43,9 @@ pub use self::{
 /// | [`send_and_forget`](Self::send_and_forget) | yes | no | seen by layers only |
 /// | [`blocking`](Self::blocking) | yes, blocking | yes, blocking | returned |
 ///
-/// A full buffer (`buffer.memory`) makes senders wait in order, up to `max.block.ms`. Before that, a sender that is far
-/// ahead of the acknowledgements waits for the next of them, 5 ms at most: see [`pace`](crate::engine::pace). `try_send` and
-/// `blocking` know no such wait.
+/// A full buffer (`buffer.memory`) makes senders wait in order, up to `max.block.ms`. Before that, who does not wait for
+/// each acknowledgement, and is far ahead of them, waits for the next ones, 5 ms at most: `enqueue`, `send_with` and
+/// `send_and_forget` keep [`pace`](crate::engine::pace).
 ///
 /// Dropping the last clone does not lose what was sent: records in flight are delivered in the background while the
 /// process lives, and a warning says so. [`close`](Self::close) waits for them.
@@ -109,18 +109,20 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     /// [`SendError`] with the code, what became of the record, and mostly the record itself: serialization, no room
     /// within `max.block.ms`, refused by a layer, too large, not acknowledged within `delivery.timeout.ms`, …
     pub async fn send(&self, record: ProducerRecord<K, V>) -> SendResult {
-        self.enqueue(record).await?.await
+        let left = self.inner.prepare(&record).await?;
+        let record = self.inner.serialize(record)?;
+        self.inner.enqueue(record, left).await?.await
     }
 
     /// Waits for room and queues the record; what it returns resolves with the outcome. Records are queued in the order
-    /// in which these calls return.
+    /// in which these calls return; calls that one task polls together return in the order of their first polls.
     ///
     /// # Errors
     /// Those from before the record is queued: serialization, no room within `max.block.ms`, closed, fatal.
     pub async fn enqueue(&self, record: ProducerRecord<K, V>) -> Result<Delivery, SendError> {
         let left = self.inner.prepare(&record).await?;
         let record = self.inner.serialize(record)?;
-        self.inner.enqueue(record, left).await
+        self.inner.enqueue_in_turn(record, left).await
     }
 
     /// Queues the record if there is room right now. Never waits, so it can be called anywhere.
@@ -136,7 +138,7 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         match handle.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Ok(handle.call(record)),
             Poll::Ready(Err(error)) => Err(with_record(error, record)),
-            Poll::Pending => Err(no_room(record, Duration::ZERO)),
+            Poll::Pending => Err(SendError::giving_back(no_room(Duration::ZERO), record, 0)),
         }
     }
 
@@ -234,31 +236,47 @@ impl<K: 'static, V: 'static> Producer<K, V> {
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 impl<K: 'static, V: 'static> Inner<K, V> {
-    /// Waits this long at most, for its turn if too many are outstanding, and for room: what is left of `max.block.ms`.
+    /// Queues the record when there is room, which it waits for as long as is left of `max.block.ms`.
     async fn enqueue(&self, record: Record, left: Duration) -> Result<Delivery, SendError> {
+        match self.room(left).await {
+            Ok(handle) => Ok(handle.call(record)),
+            Err(failure) => Err(SendError::giving_back(failure, record, 0)),
+        }
+    }
+
+    /// The same, not too far ahead of the acknowledgements.
+    async fn enqueue_in_turn(&self, record: Record, left: Duration) -> Result<Delivery, SendError> {
         let Ok((turn, still_left)) = self.control.pace().turn(left).await else {
-            return Err(no_room(record, left));
+            return Err(SendError::giving_back(no_room(left), record, 0));
         };
+        let room = self.room(still_left).await;
+        // A layer may send in its `call`: not behind this.
+        drop(turn);
+        match room {
+            Ok(handle) => Ok(handle.call(record)),
+            Err(failure) => Err(SendError::giving_back(failure, record, 0)),
+        }
+    }
+
+    /// A handle with room for a record.
+    async fn room(&self, left: Duration) -> Result<Handle<'_>, Failure> {
         let mut handle = self.handles.take();
         // Mostly there is room: then no timer is needed.
-        let waited = match std::future::poll_fn(|cx| Poll::Ready(handle.poll_ready(cx))).await {
-            Poll::Ready(ready) => Ok(ready),
-            Poll::Pending => match within(still_left, handle.ready()) {
-                Some(waiting) => waiting.await,
+        let ready = match std::future::poll_fn(|cx| Poll::Ready(handle.poll_ready(cx))).await {
+            Poll::Ready(ready) => ready,
+            Poll::Pending => match within(left, handle.ready()) {
+                Some(waiting) => waiting.await.map_err(|_| no_room(left))?,
                 None => {
-                    let failure = Failure::new(Code::WouldBlock)
+                    return Err(Failure::new(Code::WouldBlock)
                         .detail("the buffer is full, and to wait for max.block.ms takes a tokio runtime with time enabled")
-                        .advice("send from such a runtime, or use blocking()");
-                    return Err(SendError::giving_back(failure, record, 0));
+                        .advice("send from such a runtime, or use blocking()"));
                 }
             },
         };
-        // A layer may send in its `call`: not behind this.
-        drop(turn);
-        match waited {
-            Ok(Ok(())) => Ok(handle.call(record)),
-            Ok(Err(error)) => Err(with_record(error, record)),
-            Err(_) => Err(no_room(record, left)),
+        match ready {
+            Ok(()) => Ok(handle),
+            // Without the record, which `poll_ready` does not know.
+            Err(error) => Err(error.failure().clone()),
         }
     }
 }
@@ -268,15 +286,14 @@ fn with_record(error: SendError, record: Record) -> SendError {
     SendError::giving_back(error.failure().clone(), record, 0)
 }
 
-fn no_room(record: Record, waited: Duration) -> SendError {
-    let failure = Failure::new(Code::NoRoom)
+fn no_room(waited: Duration) -> Failure {
+    Failure::new(Code::NoRoom)
         .transient(true)
         .setting("max.block.ms")
         .detail(format!(
             "the buffer had no room for {} ms",
             waited.as_millis()
-        ));
-    SendError::giving_back(failure, record, 0)
+        ))
 }
 
 impl<K, V> Drop for Inner<K, V> {
