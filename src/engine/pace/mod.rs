@@ -3,21 +3,13 @@
 //! A program that has much to send is faster than any broker, so it fills the buffer, and from then on each record waits for
 //! all that are before it. That wins nothing: the brokers get no more than they take. It costs the time that a record
 //! waits, and the memory of a hundred thousand records that no processor's cache has at hand. So who does not wait for each
-//! acknowledgement (`enqueue`, `send_with`, `send_and_forget`) waits
-//! a moment for the next acknowledgements while more is outstanding than keeps the brokers busy. A million records through
-//! the whole stack take 2,490 ns of processor time each where it was 2,820, a record is acknowledged after 17 ms (the median)
-//! where it was 83, and more come through in a second (docs/costs.md).
+//! acknowledgement (`enqueue`, `send_with`, `send_and_forget`) waits a moment for the next ones while more is outstanding
+//! than keeps the brokers busy. A million records through the whole stack take 2,490 ns of processor time each where it was
+//! 2,820, a record is acknowledged after 17 ms (the median) where it was 83, and more come through in a second
+//! (docs/costs.md).
 //!
-//! How much keeps the brokers busy is learned from the acknowledgements, and errs on the side of more:
-//!
-//! - **By Little's law** a queue that holds `n` records which take the time `t` moves `n / t` of them in a second. Twice
-//!   as many as are on their way at that rate in the time that a record takes *with few before it* leave no gap. It is
-//!   BBR's rule for the bytes of a connection.
-//! - **Few** are 2,048, and 512 more for each partition in use: with less, batches would be small.
-//! - **Far brokers**, and slow ones, set no limit (25 ms for a record with few before it): beside the way there, the wait
-//!   in the queue is nothing.
-//! - **Where no acknowledgement comes** for 5 ms the limit doubles. So a buffer fills up within some tens of milliseconds
-//!   while brokers are away.
+//! How much that is follows from the acknowledgements, and errs on the side of more: see the module `learned`. Where none
+//! comes for 5 ms the limit doubles, so a buffer fills up within some tens of milliseconds while brokers are away.
 //!
 //! They wait **in the order in which they came**, and who comes while somebody waits is behind them: those that one task polls
 //! together (`buffered`, `join_all`) queue their records in the order of their first polls, as without a wait. One at a
@@ -27,7 +19,6 @@
 //! It is a courtesy of the producer, no part of the contract: an engine that is ready takes a record.
 
 use std::{
-    collections::HashSet,
     fmt,
     sync::{
         PoisonError,
@@ -41,38 +32,14 @@ use tokio::{
     sync::{Mutex, MutexGuard, Notify},
 };
 
+pub(crate) use self::learned::Acknowledged;
+use self::learned::Learned;
 use crate::timeout::within;
 
-/// So many records may always be outstanding, with [`FEW_IN_PARTITION`] for each partition. A record takes about a kilobyte
-/// in all, so those of some partitions stay in a processor's cache.
-const FEW: usize = 2048;
-
-/// What lets a partition have batches of some hundred records: with 4,096 for 300 partitions, 13 for each, half as many
-/// records came through.
-const FEW_IN_PARTITION: usize = 512;
-
-/// A record that is alone is not expected back before this: `linger.ms` and a round trip within a region.
-const NEAR: Duration = Duration::from_millis(10);
-
-/// Brokers are far that take longer than this for a record with few before it.
-const FAR: Duration = Duration::from_millis(25);
-
-/// And brokers of which so many acknowledgements one after the other took twice as long, whatever was before them: more
-/// than it takes to get through a queue that had grown long.
-const SURELY_FAR: u32 = 256;
-
-/// An acknowledgement that is slower than the others counts for so much of the difference: a pause of the broker is not
-/// a longer way.
-const SLOWER_COUNTS: u32 = 32;
-
-/// And a difference for no more than this: the first record's is the time to connect.
-const SLOWER_BY: Duration = Duration::from_millis(100);
+mod learned;
 
 /// How long a sender waits for acknowledgements, at most.
 const PATIENCE: Duration = Duration::from_millis(5);
-
-/// A partition is in use for so long after an acknowledgement, and up to twice that.
-const IN_USE: Duration = Duration::from_secs(1);
 
 /// Who has less time than this does not wait for acknowledgements: it could not wait for room then.
 const SHORT: Duration = Duration::from_millis(20);
@@ -96,26 +63,6 @@ pub struct Pace {
     learned: std::sync::Mutex<Learned>,
 }
 
-/// What acknowledgements have shown.
-struct Learned {
-    /// The time a record takes with few before it.
-    alone: Duration,
-    /// How many of the last ones one after the other took twice what is far.
-    long: u32,
-    partitions: InUse,
-}
-
-/// The first record of those that were acknowledged together. They are of one partition.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Acknowledged {
-    /// Topic and partition, by numbers that no other ones have.
-    pub(crate) partition: (usize, i32),
-    /// From the record's way into the engine.
-    pub(crate) took: Duration,
-    /// How many records were outstanding, these included.
-    pub(crate) outstanding: usize,
-}
-
 /// A sender's turn. Who comes later waits until it is dropped.
 pub(crate) struct Turn<'p> {
     _turn: MutexGuard<'p, ()>,
@@ -128,7 +75,7 @@ pub(crate) struct Late;
 impl Pace {
     pub(super) fn new() -> Self {
         Self {
-            limit: AtomicUsize::new(FEW),
+            limit: AtomicUsize::new(learned::FEW),
             until: AtomicU64::new(0),
             start: Instant::now(),
             acknowledged: Notify::new(),
@@ -136,11 +83,7 @@ impl Pace {
             in_line: AtomicUsize::new(0),
             waits: AtomicU64::new(0),
             timeless: AtomicBool::new(false),
-            learned: std::sync::Mutex::new(Learned {
-                alone: NEAR,
-                long: 0,
-                partitions: InUse::default(),
-            }),
+            learned: std::sync::Mutex::default(),
         }
     }
 
@@ -253,57 +196,6 @@ impl Drop for Place<'_> {
     }
 }
 
-impl Learned {
-    /// How many records may be outstanding.
-    fn limit(&mut self, first: Acknowledged, now: Instant) -> usize {
-        let Acknowledged {
-            partition,
-            took,
-            outstanding,
-        } = first;
-        let few = FEW + FEW_IN_PARTITION * self.partitions.count(partition, now);
-        // Senders that are held have somewhat more than few outstanding, as acknowledgements come by the batch.
-        if outstanding <= 3 * few {
-            self.alone = match took.checked_sub(self.alone) {
-                Some(slower) => self.alone + slower.min(SLOWER_BY) / SLOWER_COUNTS,
-                None => took.max(NEAR),
-            };
-        }
-        self.long = match took > 2 * FAR {
-            true => self.long.saturating_add(1),
-            false => 0,
-        };
-        if self.alone > FAR || self.long > SURELY_FAR {
-            return usize::MAX;
-        }
-        let twice = outstanding as u64 * 2 * micros(self.alone) / micros(took).max(1);
-        few.max(twice as usize)
-    }
-}
-
-/// The partitions that records were acknowledged in of late.
-#[derive(Default)]
-struct InUse {
-    now: HashSet<(usize, i32)>,
-    /// How many there were in the time before.
-    before: usize,
-    since: Option<Instant>,
-}
-
-impl InUse {
-    /// Adds one, and says how many there are.
-    fn count(&mut self, partition: (usize, i32), now: Instant) -> usize {
-        let since = *self.since.get_or_insert(now);
-        if now - since > IN_USE {
-            self.before = self.now.len();
-            self.now.clear();
-            self.since = Some(now);
-        }
-        self.now.insert(partition);
-        self.now.len().max(self.before)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
@@ -311,7 +203,10 @@ mod tests {
     use franking_core::testing::block_on;
     use tokio::time::{Instant as Clock, timeout};
 
-    use super::*;
+    use super::{
+        learned::{FEW, FEW_IN_PARTITION, IN_USE},
+        *,
+    };
 
     const LONG: Duration = Duration::from_secs(60);
 
