@@ -680,15 +680,21 @@ async fn records_that_kafka_does_not_take_are_refused_with_a_reason() {
 
 // === a full buffer ===
 
-/// A producer whose buffer is full, and whose broker does not answer.
-async fn full(mock: &Mock, block: &str) -> (Producer<String, String>, Vec<Delivery>) {
+/// A producer with a buffer of this size, whose broker does not answer any more.
+async fn unanswered(mock: &Mock, memory: &str, block: &str) -> Producer<String, String> {
     let producer = builder(mock.bootstrap())
-        .property("buffer.memory", "65536")
+        .property("buffer.memory", memory)
         .property("max.block.ms", block)
         .build()
         .unwrap();
     producer.send(record("t", "first")).await.unwrap();
     mock.round_trip(Duration::from_secs(100));
+    producer
+}
+
+/// A producer whose buffer is full, and whose broker does not answer.
+async fn full(mock: &Mock, block: &str) -> (Producer<String, String>, Vec<Delivery>) {
+    let producer = unanswered(mock, "65536", block).await;
     let mut deliveries = vec![];
     while let Ok(delivery) = producer.try_send(record("t", "v".repeat(1000))) {
         deliveries.push(delivery);
@@ -791,17 +797,8 @@ async fn a_send_dropped_while_it_waits_for_room_is_not_sent_and_leaves_its_place
 
 // === far ahead of the acknowledgements ===
 
-/// A producer with room for more than a hundred thousand records, whose broker does not answer any more.
-async fn unanswered(mock: &Mock, block: &str) -> Producer<String, String> {
-    let producer = builder(mock.bootstrap())
-        .property("buffer.memory", "268435456")
-        .property("max.block.ms", block)
-        .build()
-        .unwrap();
-    producer.send(record("t", "first")).await.unwrap();
-    mock.round_trip(Duration::from_secs(100));
-    producer
-}
+/// Room for more than a hundred thousand records.
+const AMPLE: &str = "268435456";
 
 /// Polls the future once and drops it.
 fn once<F: Future>(future: F) -> Poll<F::Output> {
@@ -812,7 +809,7 @@ fn once<F: Future>(future: F) -> Poll<F::Output> {
 async fn who_is_far_ahead_of_the_acknowledgements_waits_a_moment_where_there_is_room() {
     const MANY: usize = 100_000;
     let mock = Mock::with_topic("t", 1);
-    let producer = unanswered(&mock, "60000").await;
+    let producer = unanswered(&mock, AMPLE, "60000").await;
     let mut sent = 0;
     while let Poll::Ready(queued) = once(producer.enqueue(record("t", "v"))) {
         queued.unwrap();
@@ -878,7 +875,7 @@ async fn what_one_task_enqueues_together_is_stored_in_its_order() {
 #[tokio::test]
 async fn who_has_no_time_to_wait_does_not_wait_for_acknowledgements() {
     let mock = Mock::with_topic("t", 1);
-    let producer = unanswered(&mock, "0").await;
+    let producer = unanswered(&mock, AMPLE, "0").await;
     for _ in 0..20_000 {
         let queued = once(producer.enqueue(record("t", "v")));
         assert!(matches!(queued, Poll::Ready(Ok(_))), "{queued:?}");

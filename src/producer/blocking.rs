@@ -123,13 +123,7 @@ impl<'p, K: 'static, V: 'static> Blocking<'p, K, V> {
         match ready {
             Ended::Done(Ok(())) => {}
             Ended::Done(Err(error)) => return Err(super::with_record(error, record)),
-            Ended::Late if first == room_by => {
-                return Err(SendError::giving_back(
-                    no_room(producer.max_block),
-                    record,
-                    0,
-                ));
-            }
+            Ended::Late if first == room_by => return Err(no_room(record, producer.max_block)),
             Ended::Late => return Err(self.late(Some(record))),
             Ended::Interrupted => return Err(interrupted(Some(record))),
         }

@@ -11,9 +11,12 @@ use std::{
 use franking_core::{Code, Delivery, Failure, Record, SendError, SendResult, Serializer};
 use tracing::warn;
 
-use self::handles::{Handle, Handles};
+use self::handles::Handles;
 use crate::{
-    engine::{Closed, Control},
+    engine::{
+        Closed, Control,
+        pace::{Late, Turn},
+    },
     timeout::within,
 };
 
@@ -111,7 +114,7 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     pub async fn send(&self, record: ProducerRecord<K, V>) -> SendResult {
         let left = self.inner.prepare(&record).await?;
         let record = self.inner.serialize(record)?;
-        self.inner.enqueue(record, left).await?.await
+        self.inner.enqueue(record, left, None).await?.await
     }
 
     /// Waits for room and queues the record; what it returns resolves with the outcome. Records are queued in the order
@@ -138,7 +141,7 @@ impl<K: 'static, V: 'static> Producer<K, V> {
         match handle.poll_ready(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Ok(())) => Ok(handle.call(record)),
             Poll::Ready(Err(error)) => Err(with_record(error, record)),
-            Poll::Pending => Err(SendError::giving_back(no_room(Duration::ZERO), record, 0)),
+            Poll::Pending => Err(no_room(record, Duration::ZERO)),
         }
     }
 
@@ -179,7 +182,7 @@ impl<K: 'static, V: 'static> Producer<K, V> {
     /// As [`send`](Self::send).
     pub async fn send_record(&self, record: Record) -> SendResult {
         let max_block = self.inner.max_block;
-        self.inner.enqueue(record, max_block).await?.await
+        self.inner.enqueue(record, max_block, None).await?.await
     }
 
     /// For synchronous code: see [`Blocking`].
@@ -236,47 +239,42 @@ impl<K: 'static, V: 'static> Producer<K, V> {
 const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 impl<K: 'static, V: 'static> Inner<K, V> {
-    /// Queues the record when there is room, which it waits for as long as is left of `max.block.ms`.
-    async fn enqueue(&self, record: Record, left: Duration) -> Result<Delivery, SendError> {
-        match self.room(left).await {
-            Ok(handle) => Ok(handle.call(record)),
-            Err(failure) => Err(SendError::giving_back(failure, record, 0)),
+    /// Queues the record when there is room, which it waits for as long as is left of `max.block.ms`. A sender that has its
+    /// turn keeps it until then.
+    async fn enqueue(
+        &self,
+        record: Record,
+        left: Duration,
+        turn: Option<Turn<'_>>,
+    ) -> Result<Delivery, SendError> {
+        let mut handle = self.handles.take();
+        // Mostly there is room: then no timer is needed.
+        let waited = match std::future::poll_fn(|cx| Poll::Ready(handle.poll_ready(cx))).await {
+            Poll::Ready(ready) => Ok(ready),
+            Poll::Pending => match within(left, handle.ready()) {
+                Some(waiting) => waiting.await,
+                None => {
+                    let failure = Failure::new(Code::WouldBlock)
+                        .detail("the buffer is full, and to wait for max.block.ms takes a tokio runtime with time enabled")
+                        .advice("send from such a runtime, or use blocking()");
+                    return Err(SendError::giving_back(failure, record, 0));
+                }
+            },
+        };
+        // A layer may send in its `call`: not behind this.
+        drop(turn);
+        match waited {
+            Ok(Ok(())) => Ok(handle.call(record)),
+            Ok(Err(error)) => Err(with_record(error, record)),
+            Err(_) => Err(no_room(record, left)),
         }
     }
 
     /// The same, not too far ahead of the acknowledgements.
     async fn enqueue_in_turn(&self, record: Record, left: Duration) -> Result<Delivery, SendError> {
-        let Ok((turn, still_left)) = self.control.pace().turn(left).await else {
-            return Err(SendError::giving_back(no_room(left), record, 0));
-        };
-        let room = self.room(still_left).await;
-        // A layer may send in its `call`: not behind this.
-        drop(turn);
-        match room {
-            Ok(handle) => Ok(handle.call(record)),
-            Err(failure) => Err(SendError::giving_back(failure, record, 0)),
-        }
-    }
-
-    /// A handle with room for a record.
-    async fn room(&self, left: Duration) -> Result<Handle<'_>, Failure> {
-        let mut handle = self.handles.take();
-        // Mostly there is room: then no timer is needed.
-        let ready = match std::future::poll_fn(|cx| Poll::Ready(handle.poll_ready(cx))).await {
-            Poll::Ready(ready) => ready,
-            Poll::Pending => match within(left, handle.ready()) {
-                Some(waiting) => waiting.await.map_err(|_| no_room(left))?,
-                None => {
-                    return Err(Failure::new(Code::WouldBlock)
-                        .detail("the buffer is full, and to wait for max.block.ms takes a tokio runtime with time enabled")
-                        .advice("send from such a runtime, or use blocking()"));
-                }
-            },
-        };
-        match ready {
-            Ok(()) => Ok(handle),
-            // Without the record, which `poll_ready` does not know.
-            Err(error) => Err(error.failure().clone()),
+        match self.control.pace().turn(left).await {
+            Ok((turn, left)) => self.enqueue(record, left, turn).await,
+            Err(Late) => Err(no_room(record, left)),
         }
     }
 }
@@ -286,14 +284,15 @@ fn with_record(error: SendError, record: Record) -> SendError {
     SendError::giving_back(error.failure().clone(), record, 0)
 }
 
-fn no_room(waited: Duration) -> Failure {
-    Failure::new(Code::NoRoom)
+fn no_room(record: Record, waited: Duration) -> SendError {
+    let failure = Failure::new(Code::NoRoom)
         .transient(true)
         .setting("max.block.ms")
         .detail(format!(
             "the buffer had no room for {} ms",
             waited.as_millis()
-        ))
+        ));
+    SendError::giving_back(failure, record, 0)
 }
 
 impl<K, V> Drop for Inner<K, V> {
