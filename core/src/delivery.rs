@@ -129,7 +129,7 @@ pub struct Slots {
 }
 
 /// So many come in one allocation after `used`. A short-lived handle makes a small lot; it grows with use.
-pub(crate) fn next_lot(used: usize) -> usize {
+fn next_lot(used: usize) -> usize {
     const LARGEST: usize = 64;
     (used * 4).clamp(1, LARGEST)
 }

@@ -1,6 +1,7 @@
 //! Somebody else's code, and its panics.
 
 use std::{
+    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -14,14 +15,21 @@ pub fn hooks_panicked() -> u64 {
 }
 
 /// Runs somebody else's code so that its panic stays its own.
+// Inline, so that what the code takes needs not be put together in memory first: 10 ns of a stack's 200.
+#[inline(always)]
 pub(crate) fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            PANICKED.fetch_add(1, Ordering::Relaxed);
-            // What was thrown may panic when it is dropped.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+            panicked(payload);
             None
         }
     }
+}
+
+#[cold]
+fn panicked(payload: Box<dyn Any + Send>) {
+    PANICKED.fetch_add(1, Ordering::Relaxed);
+    // What was thrown may panic when it is dropped.
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
 }

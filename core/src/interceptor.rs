@@ -11,8 +11,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::{
-    Code, Failure, Outcome, Parts, Produce, Record, RecordMetadata, SendError, Snapshot,
-    guard::guarded, tokens::Tokens,
+    Code, Failure, Outcome, Parts, Produce, Record, RecordMetadata, SendError, Shares, Snapshot,
+    guard::guarded, tokens::Paired,
 };
 
 /// Looks at a record on its way in, may change or refuse it, and hears its outcome.
@@ -166,6 +166,8 @@ macro_rules! tuple {
                 Ok(($($token,)+))
             }
 
+            // Inline, to read each token where it lies and not copy all of them first.
+            #[inline(always)]
             fn on_outcome(&self, ($($token,)+): Self::Token, outcome: &Outcome<'_>) {
                 tuple!(@outcome self outcome $($field $token),+);
             }
@@ -235,23 +237,24 @@ impl<I: Interceptor, S> Layer<S> for InterceptorLayer<I> {
 
     fn layer(&self, inner: S) -> Self::Service {
         Intercepted {
-            tokens: Tokens::of(Arc::clone(&self.0)),
+            interceptor: Shares::of(Arc::clone(&self.0)),
             inner,
         }
     }
 }
 
-/// A service with an [`Interceptor`] around it. It wraps no future. Tokens are kept in lots of up to 64, and where a record has
-/// more than two hooks and recoverers it takes an allocation for each more.
+/// A service with an [`Interceptor`] around it. It wraps no future. The tokens of the two outermost lie in the record, if they
+/// have no more than six words as `Option`s; others take an allocation each, and so does each further hook or recoverer but the
+/// first.
 pub struct Intercepted<I: Interceptor, S> {
-    tokens: Tokens<I>,
+    interceptor: Shares<I>,
     inner: S,
 }
 
 impl<I: Interceptor, S: Clone> Clone for Intercepted<I, S> {
     fn clone(&self) -> Self {
         Self {
-            tokens: self.tokens.clone(),
+            interceptor: self.interceptor.clone(),
             inner: self.inner.clone(),
         }
     }
@@ -276,11 +279,10 @@ impl<I: Interceptor, S: Produce> Service<Record> for Intercepted<I, S> {
 
     fn call(&mut self, mut record: Record) -> S::Future {
         let attempts = record.attempts();
-        match on_send(self.tokens.interceptor(), &mut record, attempts) {
+        match on_send(&**self.interceptor.all(), &mut record, attempts) {
             Ok(token) => {
                 if I::OBSERVES {
-                    let (kept, number) = self.tokens.keep(token);
-                    record.push_token(kept, number);
+                    record.push_token(Paired::new(self.interceptor.share(), token));
                 }
                 self.inner.call(record)
             }

@@ -36,8 +36,6 @@
 //! In `poll_ready`, [`Reservation::poll`]. In `call`: [`Record::take_flight`], [`Flight::depart`] for the future,
 //! [`Reservation::admit`] for the room, then queue the record. At the acknowledgement, with no lock held, [`Acks`].
 
-#![forbid(unsafe_code)]
-
 mod clock;
 mod delivery;
 mod error;

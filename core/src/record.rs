@@ -11,10 +11,11 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Code, Delivery, Failure, Headers, History, Placed, Recover, Slots, Topic, View, clock,
+    Code, Delivery, Failure, Headers, History, Interceptor, Placed, Recover, Slots, Topic, View,
+    clock,
     flight::{Flight, Frame},
     outcome::{HeadersView, Hook, Snapshot},
-    tokens::Kept,
+    tokens::Paired,
 };
 
 /// A record as Kafka knows it: serialized, and without the hooks that travel with a [`Record`].
@@ -223,9 +224,10 @@ impl Record {
         self.0.flight.frames.push(Frame::Hook(hook));
     }
 
-    /// As [`push_hook`](Self::push_hook), for a token that is kept elsewhere, under this number.
-    pub(crate) fn push_token(&mut self, kept: Arc<dyn Kept>, number: u32) {
-        self.0.flight.frames.push(Frame::Token(kept, number));
+    /// As [`push_hook`](Self::push_hook), for an interceptor with its token.
+    #[inline(always)]
+    pub(crate) fn push_token<I: Interceptor>(&mut self, paired: Paired<I>) {
+        self.0.flight.frames.push_token(paired);
     }
 
     /// Leaves a recoverer on the record: it gets the record if it fails.

@@ -127,6 +127,59 @@ fn a_tuple_is_as_its_layers_one_by_one() {
     assert_eq!(taken(&log), one_by_one);
 }
 
+/// With a token that has no place in a record's own memory.
+struct Large(Logs);
+
+impl Interceptor for Large {
+    type Token = [u64; 40];
+
+    fn on_send(&self, record: &mut Parts) -> Result<Self::Token, Failure> {
+        self.0.on_send(record)?;
+        Ok(std::array::from_fn(|index| index as u64))
+    }
+
+    fn on_outcome(&self, token: Self::Token, outcome: &Outcome<'_>) {
+        assert!(token.iter().copied().eq(0..40));
+        self.0.on_outcome(self.0.0, outcome);
+    }
+}
+
+/// Some tokens lie in the record, others in boxes of their own: more than two, large ones, and all that come after a hook.
+#[test]
+fn a_token_comes_back_once_and_in_its_turn_wherever_it_lies() {
+    for hooked in [false, true] {
+        let refused = Answer::fail(Failure::new(Code::Refused));
+        for (answer, said) in [(Answer::deliver(), "ok 1"), (refused, "REFUSED 1")] {
+            let (log, engine) = (Log::default(), Scripted::new());
+            engine.script(answer);
+            let logs = |name| Logs(name, Arc::clone(&log), Calm);
+            let (large, plain) = (Arc::new(Large(logs("large"))), Arc::new(logs("plain")));
+            let inner = InterceptorLayer::new(Arc::clone(&plain)).layer(engine.clone());
+            let inner = InterceptorLayer::new(logs("c")).layer(inner);
+            let inner = InterceptorLayer::new(Arc::clone(&large)).layer(inner);
+            let mut stack = InterceptorLayer::new(logs("a")).layer(inner);
+            let mut record = Record::new("t");
+            if hooked {
+                let log = Arc::clone(&log);
+                record.push_hook(Box::new(move |_: &Outcome<'_>| {
+                    log.lock().unwrap().push("hook".to_owned());
+                }));
+            }
+            let _ = send(&mut stack, record);
+            drop(stack);
+            let mut expected = ["plain", "c", "large", "a"]
+                .map(|name| format!("{name}: {said}"))
+                .to_vec();
+            expected.extend(hooked.then(|| "hook".to_owned()));
+            assert_eq!(taken(&log)[4..], expected);
+            assert_eq!(
+                (Arc::strong_count(&large), Arc::strong_count(&plain)),
+                (1, 1)
+            );
+        }
+    }
+}
+
 #[test]
 fn a_refusal_pairs_those_before_it_in_reverse() {
     let (log, engine) = (Log::default(), Scripted::new());

@@ -120,7 +120,7 @@ fn the_origin_of_a_new_record_allocates_nothing() {
 }
 
 #[test]
-fn the_whole_stack_allocates_for_sixty_four_records_at_once() {
+fn the_whole_stack_allocates_once_in_hundreds_of_records() {
     /// Delivers at once.
     #[derive(Clone)]
     struct Nothing;
@@ -167,9 +167,9 @@ fn the_whole_stack_allocates_for_sixty_four_records_at_once() {
         Metrics::new(&meters.meter("test")),
     );
     let mut stack = InterceptorLayer::new(observers).layer(RetryLayer::new().layer(Nothing));
-    // Two for the tokens of 64 records; now and then a table grows.
+    // References to interceptors and retry are counted for 512 records at once; now and then a table grows.
     let whole = allocations(&mut stack);
-    assert!((30..=45).contains(&whole), "{whole}");
+    assert!((1..=8).contains(&whole), "{whole}");
     // A record's memory is used for the next one.
     assert_eq!(allocations(&mut Nothing), 0);
 }
