@@ -12,22 +12,21 @@
 //!
 //! # What they cost
 //! Nanoseconds and allocations a record over an engine that does nothing, with OpenTelemetry's SDK installed and the
-//! sampler off, on a quiet day: medians of `cargo bench -p franking-middleware`, which prints such a table. 30 ns of each are
-//! the record itself, made and dropped. The times are of when that and the token took an allocation each, which is no more and
-//! no less (docs/costs.md).
+//! sampler off: medians of `cargo bench -p franking-middleware`, which prints such a table. 33 ns of each are the record
+//! itself, made and dropped. docs/costs.md says what was found behind them.
 //!
 //! | layers | ns | allocations |
 //! |---|---|---|
-//! | none | 30 | 0 |
-//! | an interceptor that does nothing | 46 | 0.03 |
-//! | trace, a root / below an unsampled `tracing` span | 114 / 64 | 0.03 |
-//! | origin | 66 | 0 |
-//! | audit | 106 | 0.03 |
-//! | metrics | 116 | 0.03 |
-//! | the four, fused | 233 | 0.03 |
-//! | retry | 48 | 0 |
-//! | the four and retry | 242 | 0.03 |
-//! | the four and retry, below an unsampled `tracing` span | 190 | 0.03 |
+//! | none | 33 | 0 |
+//! | an interceptor that does nothing | 38 | 0 |
+//! | trace, a root / below an unsampled `tracing` span | 110 / 54 | 0 |
+//! | origin | 69 | 0 |
+//! | audit | 103 | 0 |
+//! | metrics | 102 | 0 |
+//! | the four, fused | 233 | 0 |
+//! | retry | 41 | 0 |
+//! | the four and retry | 242 | 0 |
+//! | the four and retry, below an unsampled `tracing` span | 181 | 0 |
 
 #![forbid(unsafe_code)]
 

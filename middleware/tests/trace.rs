@@ -465,6 +465,7 @@ fn below_a_span_that_is_recorded_but_not_sampled_a_send_has_its_own() {
         .build()
         .tracer("test");
     let quiet = Context::current_with_span(off.tracer().start("quiet"));
+    let other = Context::current_with_span(off.tracer().start("quiet too"));
     let recorded = Context::current_with_span(only.start("recorded"));
     // The context that a record carries, if it is sent below this one.
     let mut stack = InterceptorLayer::new(Trace::new(only)).layer(off.engine.clone());
@@ -477,9 +478,11 @@ fn below_a_span_that_is_recorded_but_not_sampled_a_send_has_its_own() {
     };
     let own = |context: &Context| traceparent(context.span().span_context());
 
-    // In turns, since a thread remembers the last span that was quiet.
+    // In turns, since a thread remembers the last span that was quiet, and its header.
     for _ in 0..2 {
-        assert_eq!(below(&quiet), own(&quiet));
+        for quiet in [&quiet, &quiet, &other] {
+            assert_eq!(below(quiet), own(quiet));
+        }
         let carried = below(&recorded);
         assert_ne!(carried, own(&recorded));
         assert_eq!(carried[..35], own(&recorded)[..35], "the same trace");

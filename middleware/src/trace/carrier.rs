@@ -7,7 +7,7 @@ use opentelemetry::{
     trace::{SpanContext, TraceContextExt, TraceState},
 };
 
-use super::w3c;
+use super::w3c::{self, TraceParent};
 use crate::{
     provenance::context::sound,
     reserved::{Action, Reason, count, is_alike},
@@ -74,12 +74,20 @@ impl Carrier {
         Some(SpanContext::new(trace_id, span_id, flags, true, state))
     }
 
-    /// Writes a valid context in place of whatever is there.
-    pub(super) fn write(&self, headers: &mut Headers, context: &SpanContext) {
+    /// Writes a valid context in place of whatever is there; `known` is its `traceparent`, if that was made before.
+    pub(super) fn write(
+        &self,
+        headers: &mut Headers,
+        context: &SpanContext,
+        known: Option<&TraceParent>,
+    ) {
         match self {
             Self::W3c { parent, state } => {
                 remove_variants(headers);
-                headers.stamp_with(parent, w3c::LEN, |text| w3c::encode(context, text));
+                match known {
+                    Some(text) => headers.stamp(parent, text),
+                    None => headers.stamp_with(parent, w3c::LEN, |text| w3c::encode(context, text)),
+                }
                 let members = context.trace_state();
                 if members.into_iter().next().is_some() {
                     headers.stamp(state, members.header().as_bytes());

@@ -7,6 +7,9 @@ use crate::provenance::{LONGEST, TraceContext};
 /// How long what [`encode`] writes is.
 pub(super) const LEN: usize = 55;
 
+/// What it writes.
+pub(super) type TraceParent = [u8; LEN];
+
 /// `00-{trace id}-{span id}-{flags}`, in the place of as many bytes.
 #[inline]
 pub(super) fn encode(context: &SpanContext, text: &mut [u8]) {
