@@ -26,18 +26,21 @@ pub struct Flight {
 }
 
 /// A stack of who waits for the outcome: the outermost at the bottom, the innermost on top.
+///
+/// The first of them lie in the record itself: two tokens, as of an application's own interceptors and of the default stack's,
+/// and one hook or recoverer, as that of the retry layer. Tokens are settled where they lie: to move 70 bytes that were just
+/// written holds the processor up for 20 ns.
 #[derive(Default)]
 pub(crate) struct Frames {
-    /// At the bottom, tokens in place: an application's own interceptors, and those of the default stack. They are settled
-    /// where they lie, for to move 70 bytes that were just written holds the processor up for 20 ns.
     tokens: [Option<InPlace>; 2],
-    /// On them one in place: the retry layer of the default stack.
     frame: Option<Frame>,
-    /// A list, since it is a pointer where there is none.
+    /// How many of the tokens lie below the frame, if there is one.
+    below: u8,
+    /// What is on top of these. A list, since it is a pointer where there is none.
     above: Option<Box<Above>>,
 }
 
-/// Nothing in here is pinned, whatever a token is.
+/// A box for any token is not `Unpin`, but nothing in here is ever pinned, so a `Flight` can be.
 impl Unpin for Frames {}
 
 struct Above {
@@ -49,6 +52,8 @@ impl Frames {
     #[inline]
     pub(crate) fn push(&mut self, frame: Frame) {
         if self.frame.is_none() {
+            let [outermost, next] = &self.tokens;
+            self.below = u8::from(outermost.is_some()) + u8::from(next.is_some());
             self.frame = Some(frame);
         } else {
             let below = self.above.take();
@@ -61,22 +66,33 @@ impl Frames {
     #[inline(always)]
     pub(crate) fn push_token<I: Interceptor>(&mut self, paired: Paired<I>) {
         let [outermost, next] = &mut self.tokens;
-        if self.frame.is_none() && outermost.is_none() {
+        if self.above.is_none() && outermost.is_none() {
             *outermost = Some(paired.in_place());
-        } else if self.frame.is_none() && next.is_none() {
+        } else if self.above.is_none() && next.is_none() {
             *next = Some(paired.in_place());
         } else {
             self.push(Frame::Hook(Box::new(paired)));
         }
     }
 
-    /// What lies on the tokens.
+    /// Tells the tokens that are on top, and takes the hook or recoverer below them.
     #[inline]
-    fn pop(&mut self) -> Option<Frame> {
+    fn pop(&mut self, outcome: &Outcome<'_>) -> Option<Frame> {
         if let Some(above) = self.above.take() {
             let Above { frame, below } = *above;
             self.above = below;
             return Some(frame);
+        }
+        let below = match &self.frame {
+            Some(_) => self.below,
+            None => 0,
+        };
+        let [outermost, next] = &mut self.tokens;
+        if below < 2 {
+            settle(next, outcome);
+        }
+        if below < 1 {
+            settle(outermost, outcome);
         }
         self.frame.take()
     }
@@ -84,18 +100,9 @@ impl Frames {
     /// Tells all of them, innermost first.
     #[inline]
     fn tell(&mut self, outcome: &Outcome<'_>) {
-        while let Some(frame) = self.pop() {
+        while let Some(frame) = self.pop(outcome) {
             frame.tell(outcome);
         }
-        self.settle(outcome);
-    }
-
-    /// Tells the bottom, once there is nothing on it.
-    #[inline]
-    fn settle(&mut self, outcome: &Outcome<'_>) {
-        let [outermost, next] = &mut self.tokens;
-        settle(next, outcome);
-        settle(outermost, outcome);
     }
 
     fn is_empty(&self) -> bool {
@@ -140,7 +147,10 @@ impl Frame {
             Self::Hook(hook) => {
                 guarded(|| hook.on_outcome(outcome));
             }
-            Self::Recover(..) => {}
+            // Perhaps the last reference to it, and its end is somebody else's code.
+            Self::Recover(recover, _) => {
+                guarded(|| drop(recover));
+            }
         }
     }
 }
@@ -161,6 +171,11 @@ impl Flight {
     /// Says where the memory is that settling this record will take, beside its own, and how much. The sender used it last:
     /// an engine that asks the processor for it a record ahead does not wait for it.
     pub fn memory(&self, mut ask: impl FnMut(*const u8, usize)) {
+        for token in self.frames.tokens.iter().flatten() {
+            if token.is_heap() {
+                ask(ptr::from_ref(&**token).cast(), size_of_val(&**token));
+            }
+        }
         for frame in self.frames.iter() {
             if let Frame::Hook(hook) = frame {
                 ask(ptr::from_ref(&**hook).cast(), size_of_val(&**hook));
@@ -295,7 +310,7 @@ impl Flight {
             attempts,
             at,
         };
-        while let Some(frame) = self.frames.pop() {
+        while let Some(frame) = self.frames.pop(&outcome(record.view())) {
             if let Frame::Recover(recover, ticket) = frame {
                 let record = self.rebuild(record);
                 let failed = Failed::new(record, failure, self, ticket);
@@ -304,7 +319,6 @@ impl Flight {
             }
             frame.tell(&outcome(record.view()));
         }
-        self.frames.settle(&outcome(record.view()));
         if let Some(promise) = self.promise.take()
             && !promise.is_abandoned()
         {

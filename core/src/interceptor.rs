@@ -26,7 +26,7 @@ use crate::{
 ///   ([`hooks_panicked`](crate::hooks_panicked)).
 ///
 /// **Tuples of interceptors are interceptors**: `(trace, origin, audit)` runs as one layer that keeps one token. That
-/// is the cheapest way to stack them, about a third of boxed closures layer by layer.
+/// is the cheapest way to stack them.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -51,7 +51,7 @@ use crate::{
 /// }
 /// ```
 pub trait Interceptor: Send + Sync + 'static {
-    /// What is known at the send and needed at the outcome; lives inline in the record's hook.
+    /// What is known at the send and needed at the outcome; lies in the record, or in a box: see [`Intercepted`].
     type Token: Send + Sync + 'static;
 
     /// `false` for one that only stamps: it leaves no hook, and its `on_outcome` is never called.
@@ -140,11 +140,13 @@ fn on_send<I: Interceptor>(
     })
 }
 
-/// Runs `on_outcome` of one that observes.
+/// Runs `on_outcome` of one that observes; the token of another ends here.
 fn on_outcome<I: Interceptor>(interceptor: &I, token: I::Token, outcome: &Outcome<'_>) {
-    if I::OBSERVES {
-        guarded(|| interceptor.on_outcome(token, outcome));
-    }
+    guarded(move || {
+        if I::OBSERVES {
+            interceptor.on_outcome(token, outcome);
+        }
+    });
 }
 
 macro_rules! tuple {
@@ -243,9 +245,11 @@ impl<I: Interceptor, S> Layer<S> for InterceptorLayer<I> {
     }
 }
 
-/// A service with an [`Interceptor`] around it. It wraps no future. The tokens of the two outermost lie in the record, if they
-/// have no more than six words as `Option`s; others take an allocation each, and so does each further hook or recoverer but the
-/// first.
+/// A service with an [`Interceptor`] around it. It wraps no future.
+///
+/// The first two tokens of a record lie in its own memory, if they take no more than six words as an `Option`, aligned as a
+/// word; so does the first hook or recoverer. Others take an allocation, and one more where there is a second hook, recoverer or
+/// token without a place.
 pub struct Intercepted<I: Interceptor, S> {
     interceptor: Shares<I>,
     inner: S,

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use smallbox::{SmallBox, smallbox};
 
-use crate::{Hook, Interceptor, Outcome, Share};
+use crate::{Hook, Interceptor, Outcome, Share, guard::guarded};
 
-/// A token in the memory of its record. One that takes more than six words, as an `Option`, is in a box instead.
+/// A token in the memory of its record. One that takes more than six words as an `Option`, or is aligned to more than one, is
+/// in a box instead.
 ///
 /// A box for each was the dearest thing that a layer did: one thread allocated it and another gave it back, which took both
 /// together 500 ns a record with a real engine.
@@ -30,8 +31,8 @@ impl<I: Interceptor> Paired<I> {
         Self { interceptor, token }
     }
 
-    // The macro makes the library's unsafe call, with a pointer to what it just moved there, as stable Rust cannot yet coerce
-    // to `dyn` by itself. There is no unsafe code of our own.
+    // The macro makes the library's unsafe call, with a pointer to the value of which only the vtable is used, as stable Rust
+    // cannot yet coerce the library's boxes to `dyn`. There is no unsafe code of our own.
     #[inline(always)]
     pub(crate) fn in_place(self) -> InPlace {
         smallbox!(self)
@@ -50,6 +51,7 @@ impl<I: Interceptor> Held for Paired<I> {
 /// Where there is no place left.
 impl<I: Interceptor> Hook for Paired<I> {
     fn on_outcome(mut self: Box<Self>, outcome: &Outcome<'_>) {
-        self.settle(outcome);
+        // By itself, so that what ends with the box may panic as well.
+        guarded(|| self.settle(outcome));
     }
 }

@@ -2,13 +2,13 @@
 
 use std::{
     sync::{Arc, Mutex},
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
 use franking_core::{
-    Code, Failed, Failure, Interceptor, InterceptorLayer, Outcome, Parts, Record, Recover,
-    SendResult, hooks_panicked,
+    Code, Delivery, Failed, Failure, Interceptor, InterceptorLayer, Outcome, Parts, Produce,
+    Record, RecordMetadata, Recover, SendError, SendResult, hooks_panicked,
     testing::{Answer, Scripted, block_on, send},
 };
 use tower_layer::Layer;
@@ -144,33 +144,60 @@ impl Interceptor for Large {
     }
 }
 
-/// Some tokens lie in the record, others in boxes of their own: more than two, large ones, and all that come after a hook.
+/// Leaves a hook on each record, if it has a name.
+#[derive(Clone)]
+struct Hooks<S>(Option<&'static str>, Log, S);
+
+impl<S: Produce> Service<Record> for Hooks<S> {
+    type Response = RecordMetadata;
+    type Error = SendError;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+        self.2.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut record: Record) -> S::Future {
+        if let Some(name) = self.0 {
+            let log = Arc::clone(&self.1);
+            record.push_hook(Box::new(move |_: &Outcome<'_>| {
+                log.lock().unwrap().push(name.to_owned());
+            }));
+        }
+        self.2.call(record)
+    }
+}
+
+/// Some lie in the record, others in boxes: more than two tokens, large ones, more than one hook, and tokens on those.
 #[test]
-fn a_token_comes_back_once_and_in_its_turn_wherever_it_lies() {
-    for hooked in [false, true] {
-        let refused = Answer::fail(Failure::new(Code::Refused));
-        for (answer, said) in [(Answer::deliver(), "ok 1"), (refused, "REFUSED 1")] {
+fn all_are_told_once_and_in_their_turn_wherever_they_lie() {
+    let refused = || Answer::fail(Failure::new(Code::Refused));
+    for (answer, said) in [(Answer::deliver(), "ok 1"), (refused(), "REFUSED 1")] {
+        for hooks in 0..1 << 5 {
             let (log, engine) = (Log::default(), Scripted::new());
-            engine.script(answer);
+            engine.script(answer.clone());
+            let names = ["v", "w", "x", "y", "z"];
+            let hook = |at: usize| (hooks >> at & 1 == 1).then_some(names[at]);
             let logs = |name| Logs(name, Arc::clone(&log), Calm);
             let (large, plain) = (Arc::new(Large(logs("large"))), Arc::new(logs("plain")));
-            let inner = InterceptorLayer::new(Arc::clone(&plain)).layer(engine.clone());
+            let inner = Hooks(hook(0), Arc::clone(&log), engine.clone());
+            let inner = InterceptorLayer::new(Arc::clone(&plain)).layer(inner);
+            let inner = Hooks(hook(1), Arc::clone(&log), inner);
             let inner = InterceptorLayer::new(logs("c")).layer(inner);
+            let inner = Hooks(hook(2), Arc::clone(&log), inner);
             let inner = InterceptorLayer::new(Arc::clone(&large)).layer(inner);
-            let mut stack = InterceptorLayer::new(logs("a")).layer(inner);
-            let mut record = Record::new("t");
-            if hooked {
-                let log = Arc::clone(&log);
-                record.push_hook(Box::new(move |_: &Outcome<'_>| {
-                    log.lock().unwrap().push("hook".to_owned());
-                }));
-            }
-            let _ = send(&mut stack, record);
+            let inner = Hooks(hook(3), Arc::clone(&log), inner);
+            let inner = InterceptorLayer::new(logs("a")).layer(inner);
+            let mut stack = Hooks(hook(4), Arc::clone(&log), inner);
+            let _ = send(&mut stack, Record::new("t"));
             drop(stack);
-            let mut expected = ["plain", "c", "large", "a"]
-                .map(|name| format!("{name}: {said}"))
-                .to_vec();
-            expected.extend(hooked.then(|| "hook".to_owned()));
+
+            let mut expected = Vec::new();
+            for (at, name) in ["plain", "c", "large", "a"].into_iter().enumerate() {
+                expected.extend(hook(at).map(str::to_owned));
+                expected.push(format!("{name}: {said}"));
+            }
+            expected.extend(hook(4).map(str::to_owned));
             assert_eq!(taken(&log)[4..], expected);
             assert_eq!(
                 (Arc::strong_count(&large), Arc::strong_count(&plain)),
@@ -270,29 +297,45 @@ fn a_panic_on_outcome_harms_no_other() {
     assert!(hooks_panicked() >= before + 2);
 }
 
-/// The last record of a stack that is gone takes the interceptor with it, whose end may panic as its functions may.
-#[test]
-fn a_panic_at_its_end_harms_no_other() {
-    struct Ends;
+/// Panics when it is dropped, with what panics when it is dropped.
+struct Ends;
 
-    impl Interceptor for Ends {
-        type Token = ();
-
-        fn on_send(&self, _: &mut Parts) -> Result<(), Failure> {
-            Ok(())
+impl Drop for Ends {
+    fn drop(&mut self) {
+        struct Again;
+        impl Drop for Again {
+            fn drop(&mut self) {
+                std::panic::resume_unwind(Box::new("and again"));
+            }
         }
+        std::panic::resume_unwind(Box::new(Again));
+    }
+}
+
+/// Says whether it panics at the outcome too.
+struct Ending(Mood, Ends);
+
+impl Interceptor for Ending {
+    type Token = ();
+
+    fn on_send(&self, _: &mut Parts) -> Result<(), Failure> {
+        Ok(())
     }
 
-    impl Drop for Ends {
-        fn drop(&mut self) {
-            std::panic::resume_unwind(Box::new("the end"));
+    fn on_outcome(&self, (): (), _: &Outcome<'_>) {
+        if self.0 == PanicsOnOutcome {
+            std::panic::resume_unwind(Box::new("on_outcome"));
         }
     }
+}
 
+/// Sends a record through what this makes of the engine, between two that log, and lets the engine answer when the
+/// stack is gone.
+fn outlived<S: Produce<Future = Delivery>>(around: impl FnOnce(Scripted) -> S) {
     let (log, engine) = (Log::default(), Scripted::new());
     let before = hooks_panicked();
     engine.stall();
-    let inner = InterceptorLayer::new(Ends).layer(engine.clone());
+    let inner = around(engine.clone());
     let mut stack = InterceptorLayer::new(Logs("outside", Arc::clone(&log), Calm)).layer(inner);
     let mut cx = Context::from_waker(Waker::noop());
     assert!(stack.poll_ready(&mut cx).is_ready());
@@ -303,6 +346,64 @@ fn a_panic_at_its_end_harms_no_other() {
     assert!(sent.expect("an answer").is_ok());
     assert_eq!(taken(&log), ["outside: send", "outside: ok 1"]);
     assert!(hooks_panicked() > before);
+}
+
+/// The last record of a stack that is gone takes the interceptors with it.
+#[test]
+fn panics_at_an_end_harm_no_other() {
+    for mood in [Calm, PanicsOnOutcome] {
+        let ends = || InterceptorLayer::new(Ending(mood, Ends));
+        outlived(|engine| ends().layer(engine));
+        // The second is in a box.
+        outlived(|engine| ends().layer(ends().layer(engine)));
+    }
+}
+
+#[test]
+fn a_recoverers_end_may_panic() {
+    struct Keeps(Ends);
+
+    impl Recover for Keeps {
+        fn recover(self: Arc<Self>, _: Failed) {}
+    }
+
+    #[derive(Clone)]
+    struct Keeping(Scripted);
+
+    impl Service<Record> for Keeping {
+        type Response = RecordMetadata;
+        type Error = SendError;
+        type Future = Delivery;
+
+        fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+            self.0.poll_ready(cx)
+        }
+
+        fn call(&mut self, mut record: Record) -> Delivery {
+            record.push_recover(Arc::new(Keeps(Ends)));
+            self.0.call(record)
+        }
+    }
+
+    outlived(Keeping);
+}
+
+#[test]
+fn a_token_that_nobody_asked_for_may_panic_as_it_ends() {
+    struct Stamper;
+
+    impl Interceptor for Stamper {
+        type Token = Option<Ends>;
+        const OBSERVES: bool = false;
+
+        fn on_send(&self, _: &mut Parts) -> Result<Option<Ends>, Failure> {
+            Ok(Some(Ends))
+        }
+    }
+
+    let (log, engine) = (Log::default(), Scripted::new());
+    run((Logs("a", Arc::clone(&log), Calm), Stamper), &engine).unwrap();
+    assert_eq!(taken(&log), ["a: send", "a: ok 1"]);
 }
 
 #[test]

@@ -68,7 +68,7 @@
 //! `prov-seq`. Negative timestamps and those of the far future are as good as others.
 //!
 //! # Cost
-//! No allocation of its own. Over an engine that does nothing 70 ns: 5 for its token, 20 for the clock, which is read
+//! No allocation of its own. Over an engine that does nothing 70 ns, among them 5 for its token, 20 for the clock, which is read
 //! once for all layers, and four atomic additions of 3 to 6.
 //! 130 KB for an audit and 1.5 KB for each open bucket; a thread remembers up to 16 of the topics that it sent to last.
 

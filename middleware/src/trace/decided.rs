@@ -15,14 +15,14 @@ thread_local! {
 
 /// The span that was asked last and does not record.
 ///
-/// To ask takes its lock, which is 14 ns, and more where threads send below one span: so it is asked once, for what does not
-/// record never will. And its `traceparent` is the same for each record: to write it anew takes 9 ns.
+/// To ask takes its lock, which is 14 ns, and more where threads send below one span: so it is asked once, since a span that
+/// does not record never will. And its `traceparent` is the same for each record: to write it anew takes 9 ns.
 struct Quiet {
     ids: (TraceId, SpanId, TraceFlags),
     traceparent: TraceParent,
 }
 
-/// Goes on with the current span's `traceparent`, if this process decided already that nothing of its trace is recorded here.
+/// Calls this with the current span's `traceparent`, if this process decided already that nothing of its trace is recorded here.
 pub(super) fn if_decided<T>(current: &Context, then: impl FnOnce(&TraceParent) -> T) -> Option<T> {
     let span = current.span();
     let context = span.span_context();
@@ -47,7 +47,7 @@ pub(super) fn if_decided<T>(current: &Context, then: impl FnOnce(&TraceParent) -
         let mut traceparent = [0; w3c::LEN];
         w3c::encode(context, &mut traceparent);
         let done = then(&traceparent);
-        // Unless a propagator, which is somebody else's code, sends from within a send.
+        // It is borrowed if a propagator, which is somebody else's code, sends from within a send.
         if let Ok(mut last) = last.try_borrow_mut() {
             *last = Some(Quiet { ids, traceparent });
         }

@@ -41,7 +41,7 @@ impl SlotId {
 }
 
 /// The memory of a slot, which is used again and again: a slot is written once, where it stays until its report, and passed
-/// on as a pointer. It is some 250 bytes, and each copy on the way costs as much as a small allocation.
+/// on as a pointer. It is some 380 bytes, and each copy on the way costs as much as a small allocation.
 pub(crate) type Place<T> = Box<Home<T>>;
 
 /// A slot's memory with its number in the slab.
