@@ -19,14 +19,14 @@
 //! |---|---|---|
 //! | none | 33 | 0 |
 //! | an interceptor that does nothing | 38 | 0 |
-//! | trace, a root / below an unsampled `tracing` span | 110 / 54 | 0 |
+//! | trace, a root / below an unsampled `tracing` span | 113 / 53 | 0 |
 //! | origin | 69 | 0 |
 //! | audit | 103 | 0 |
 //! | metrics | 102 | 0 |
-//! | the four, fused | 233 | 0 |
-//! | retry | 41 | 0 |
-//! | the four and retry | 242 | 0 |
-//! | the four and retry, below an unsampled `tracing` span | 181 | 0 |
+//! | the four, fused | 235 | 0 |
+//! | retry | 44 | 0 |
+//! | the four and retry | 243 | 0 |
+//! | the four and retry, below an unsampled `tracing` span | 186 | 0 |
 
 #![forbid(unsafe_code)]
 
