@@ -118,17 +118,9 @@ impl Frames {
 
 #[inline(always)]
 fn settle(place: &mut Option<InPlace>, outcome: &Outcome<'_>) {
-    if place.is_none() {
-        return;
-    }
-    let settled = guarded(|| {
-        if let Some(token) = place {
-            token.settle(outcome);
-        }
+    if let Some(token) = place {
+        guarded(|| token.settle(outcome));
         // With its reference, perhaps the last to the interceptor, whose end is somebody else's code too.
-        *place = None;
-    });
-    if settled.is_none() {
         guarded(|| *place = None);
     }
 }

@@ -11,10 +11,10 @@ use crate::{Hook, Interceptor, Outcome, Share, guard::guarded};
 ///
 /// A box for each was the dearest thing that a layer did: one thread allocated it and another gave it back, which took both
 /// together 500 ns a record with a real engine.
-pub(crate) type InPlace = SmallBox<dyn Held, [usize; 7]>;
+pub(crate) type InPlace = SmallBox<dyn Settle, [usize; 7]>;
 
 /// A token with its interceptor, to a record that does not know of which type they are.
-pub(crate) trait Held: Send + Sync {
+pub(crate) trait Settle: Send + Sync {
     /// Gives the token to its interceptor, with the outcome. The first time; then it is gone.
     fn settle(&mut self, outcome: &Outcome<'_>);
 }
@@ -39,7 +39,7 @@ impl<I: Interceptor> Paired<I> {
     }
 }
 
-impl<I: Interceptor> Held for Paired<I> {
+impl<I: Interceptor> Settle for Paired<I> {
     #[inline]
     fn settle(&mut self, outcome: &Outcome<'_>) {
         if let Some(token) = self.token.take() {
